@@ -1,0 +1,203 @@
+"""Odds as they are now (`Price`), as they were (`PriceChange`), what they allow (`Opportunity`).
+
+Names are The Odds API v4's. Prices are decimal odds; times are UTC.
+"""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models.functions import Now
+
+PRICE_DIGITS = {"max_digits": 12, "decimal_places": 6}
+"""American -110 is 1.909090…: six places keep every recorded price apart."""
+
+
+class Sport(models.Model):
+    """A competition, such as `soccer_epl`; The Odds API calls that a sport."""
+
+    key = models.CharField(max_length=80, primary_key=True)
+    group = models.CharField(max_length=80, blank=True, help_text="Such as Soccer.")
+    title = models.CharField(max_length=120)
+    active = models.BooleanField(default=True, help_text="Shown on the boards.")
+    has_outrights = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["title"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Bookmaker(models.Model):
+    """Who quotes prices. `commission` is kept back from net winnings (0.05 is 5 %)."""
+
+    id = models.SmallAutoField(primary_key=True)
+    key = models.CharField(max_length=80, unique=True)
+    title = models.CharField(max_length=120)
+    is_exchange = models.BooleanField(default=False)
+    commission = models.DecimalField(
+        max_digits=5,
+        decimal_places=4,
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+    )
+    active = models.BooleanField(default=True, help_text="Shown, and counted for arbitrage.")
+
+    class Meta:
+        ordering = ["title"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Event(models.Model):
+    key = models.CharField(max_length=32, unique=True, help_text="The public id, 32 hex digits.")
+    sport = models.ForeignKey(Sport, models.PROTECT, related_name="events")
+    commence_time = models.DateTimeField()
+    date_only = models.BooleanField(default=False, help_text="The source gave a day, no hour.")
+    home_team = models.CharField(max_length=120, blank=True)
+    away_team = models.CharField(max_length=120, blank=True, help_text="Empty for outrights.")
+
+    class Meta:
+        indexes = [models.Index(fields=["sport", "commence_time"], name="event_of_sport")]
+
+    def __str__(self) -> str:
+        return f"{self.home_team} – {self.away_team}" if self.away_team else self.key
+
+
+class Price(models.Model):
+    """The current price of one outcome at one bookmaker; updated in place.
+
+    Only the unique key is indexed, so that an update of the price stays on its page (HOT).
+    """
+
+    event = models.ForeignKey(Event, models.CASCADE, related_name="prices", db_index=False)
+    bookmaker = models.ForeignKey(Bookmaker, models.PROTECT, related_name="+", db_index=False)
+    market = models.CharField(max_length=64)
+    outcome = models.CharField(max_length=120)
+    point = models.DecimalField(max_digits=9, decimal_places=3, null=True)
+    price = models.DecimalField(**PRICE_DIGITS)
+    last_update = models.DateTimeField(
+        null=True, help_text="When the bookmaker last confirmed it, by the provider."
+    )
+    changed_at = models.DateTimeField(db_default=Now(), help_text="When we last saw it move.")
+    seen_at = models.DateTimeField(db_default=Now(), help_text="When we last saw it at all.")
+    suspended_at = models.DateTimeField(
+        null=True, help_text="Since when the source no longer offers it; null while it does."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event", "market", "bookmaker", "outcome", "point"],
+                name="one_price_an_outcome",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(condition=models.Q(price__gt=1), name="price_above_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.market} {self.outcome} {self.price}"
+
+
+class PriceChange(models.Model):
+    """One move of one price; append-only, partitioned by the day of `recorded_at`.
+
+    The day is that on which *we* recorded it, so that importing twenty seasons fills today's
+    partition and does not make seven thousand; when it happened is `last_update`. No foreign keys:
+    a partition is dropped whole, and checking them would double the cost of an import.
+    """
+
+    pk = models.CompositePrimaryKey("price_id", "recorded_at")
+    price_id = models.BigIntegerField()
+    recorded_at = models.DateTimeField()
+    event_id = models.BigIntegerField()
+    price = models.DecimalField(
+        **PRICE_DIGITS, null=True, help_text="Null: no longer offered from then on."
+    )
+    last_update = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["event_id", "recorded_at"], name="history_of_event")]
+
+    def __str__(self) -> str:
+        return f"{self.price_id}: {self.price} at {self.recorded_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Opportunity(models.Model):
+    """An arbitrage: a book whose best prices' inverses sum to less than 1.
+
+    One row for as long as it lasts; `closed_at` ends it. Suspect ones are kept and marked.
+    """
+
+    event = models.ForeignKey(Event, models.CASCADE, related_name="opportunities")
+    market = models.CharField(max_length=64)
+    point = models.DecimalField(
+        max_digits=9, decimal_places=3, null=True, help_text="Spreads: the home side's line."
+    )
+    sum_inverse = models.DecimalField(max_digits=14, decimal_places=12)
+    roi_pct = models.DecimalField(max_digits=10, decimal_places=6)
+    legs = models.JSONField(
+        help_text="[{outcome, point, price, bookmakers: [key], stake_pct, last_update}]"
+    )
+    suspect = models.CharField(
+        max_length=200, blank=True, help_text="Why it is probably an error; empty when it is not."
+    )
+    needs_exchange = models.BooleanField(default=False)
+    can_push = models.BooleanField(
+        default=False, help_text="A whole or quarter line: part of the stakes may come back."
+    )
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "opportunities"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event", "market", "point"],
+                condition=models.Q(closed_at__isnull=True),
+                name="one_open_opportunity",
+                nulls_distinct=False,
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["-roi_pct"],
+                condition=models.Q(closed_at__isnull=True),
+                name="best_open_opportunities",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.market} {self.roi_pct} %"
+
+
+class FeedCursor(models.Model):
+    """Where a feed goes on; written in the same transaction as the batch that got it there."""
+
+    source = models.CharField(max_length=120, primary_key=True)
+    cursor = models.JSONField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return self.source
+
+
+class OutboxMessage(models.Model):
+    """What must still be told after a batch: tags to invalidate, changes to broadcast.
+
+    Written in the batch's transaction and deleted when it was delivered, so that a process killed
+    between COMMIT and delivery loses nothing; `id` numbers the broadcasts.
+    """
+
+    created_at = models.DateTimeField(db_default=Now())
+    tags = models.JSONField()
+    message = models.JSONField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {len(self.tags)} tags"

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class MonitoringConfig(AppConfig):
+    name = "performance.monitoring"
+    label = "performance_monitoring"
+    verbose_name = "Performance · Monitoring"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,55 @@
+"""The environment, read once and typed; a value that cannot be used is refused by name.
+
+Where a server's URL is not set, the running local stack's own is used: `manage.py up` leaves it
+in `.local/stack.json`. So `manage.py import_odds` beside a running `make run` needs no settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_DIR = Path(os.environ.get("PROTIPP_LOCAL_DIR") or BASE_DIR / ".local")
+STACK_FILE = LOCAL_DIR / "stack.json"
+
+
+def text(name: str, default: str = "") -> str:
+    """Return the variable `name`, else what the local stack wrote, else `default`."""
+    return os.environ.get(name) or _stack().get(name) or default
+
+
+def flag(name: str, default: bool = False) -> bool:
+    value = text(name).strip().lower()
+    if not value:
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of: 1, 0, true, false.")
+
+
+def number(name: str, default: int, *, minimum: int = 0) -> int:
+    value = text(name)
+    if not value:
+        return default
+    if not value.isdigit() or int(value) < minimum:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a number from {minimum} up.")
+    return int(value)
+
+
+def items(name: str, default: str = "") -> list[str]:
+    """Return a comma-separated variable as a list."""
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def _stack() -> dict[str, str]:
+    try:
+        found = json.loads(STACK_FILE.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return {str(name): str(value) for name, value in found.get("environment", {}).items()}

@@ -1,0 +1,234 @@
+"""All settings. What differs between machines comes from the environment, by `protipp.env`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dj_database_url
+import django_stubs_ext
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from protipp import env
+
+django_stubs_ext.monkeypatch()  # lets `ModelAdmin[Model]` be written
+
+BASE_DIR = env.BASE_DIR
+
+# --- who we are -------------------------------------------------------------------------------
+DEBUG = env.flag("DEBUG")
+SECRET_KEY = env.text("SECRET_KEY") or "insecure-key-of-a-command-without-a-stack"
+SECRET_KEY_FALLBACKS = env.items("SECRET_KEY_FALLBACKS")
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+SITE_URL = env.text("SITE_URL", "http://127.0.0.1:8000")
+"""Absolute links are made from this, never from a request's Host."""
+PROCESS = env.text("PROTIPP_PROCESS", "command")
+"""What this process is: web, live, worker, beat, monitor, balance, feed or command."""
+NODE_ID = env.text("PROTIPP_NODE_ID", PROCESS)
+
+ROOT_URLCONF = "protipp.urls"
+WSGI_APPLICATION = "protipp.wsgi.application"
+ASGI_APPLICATION = "protipp.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+INSTALLED_APPS = [
+    "protipp.apps.AdminConfig",  # django.contrib.admin, with our live pages in its sidebar
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "csp",
+    "channels",
+    "ninja",
+    "django_htmx",
+    "django_prometheus",
+    "performance.monitoring",
+    "performance.caching",
+    "performance.queries",
+    "performance.cdn",
+    "performance.balancing",
+    "performance.dashboard",
+    "odds",
+    "protipp.apps.ProTippConfig",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- PostgreSQL -------------------------------------------------------------------------------
+DATABASE_POOL_SIZE = env.number("DATABASE_POOL_SIZE", 0)
+"""Connections a process may hold in psycopg's pool; 0 keeps one persistent connection a thread."""
+QUERY_LIMIT_MS = env.number("QUERY_LIMIT_MS", 15_000, minimum=1)
+"""`statement_timeout`; the watchdog ends what the server itself no longer can."""
+
+
+def _database(url: str) -> dict[str, Any]:
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(url))
+    except (dj_database_url.ParseError, dj_database_url.UnknownSchemeError, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL cannot be read ({error}); "
+            "it looks like postgresql://user:password@host:5432/name."
+        ) from None
+    if database["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(
+            f"DATABASE_URL names {database['ENGINE'].rsplit('.', 1)[-1]}; ProTipp needs "
+            "postgresql:// (PostgreSQL 15 or newer)."
+        )
+    options = database.setdefault("OPTIONS", {})
+    options |= {
+        "connect_timeout": 2,
+        "tcp_user_timeout": 5_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        # Planning a board's query cost more than running it, and Django prepares nothing by itself.
+        "server_side_binding": True,
+        "prepare_threshold": 5,
+        "options": f"-c statement_timeout={QUERY_LIMIT_MS} -c plan_cache_mode=force_generic_plan",
+    }
+    database["CONN_HEALTH_CHECKS"] = True
+    if DATABASE_POOL_SIZE:
+        # Both default to minutes: a dead server would hold every thread for that long.
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": DATABASE_POOL_SIZE,
+            "timeout": 1,
+            "reconnect_timeout": 1,
+        }
+        database["CONN_MAX_AGE"] = 0
+    else:
+        database["CONN_MAX_AGE"] = 600
+    return database
+
+
+DATABASES = {"default": _database(env.text("DATABASE_URL", "postgresql://127.0.0.1:5432/protipp"))}
+
+# --- the two Redis-compatible servers -----------------------------------------------------------
+CACHE_URL = env.text("CACHE_URL", "redis://127.0.0.1:6379/0")
+"""Bounded and evicting: only what can be computed again."""
+REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6380/0")
+"""`noeviction`: broker, channel layer, registry, locks, broadcasts, sessions."""
+
+_REDIS_OPTIONS = {
+    "SERIALIZER": "django_redis.serializers.json.JSONSerializer",  # never pickle
+    "SOCKET_TIMEOUT": 0.5,
+    "SOCKET_CONNECT_TIMEOUT": 0.5,
+    "IGNORE_EXCEPTIONS": True,
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": CACHE_URL,
+        "KEY_PREFIX": "django",
+        "OPTIONS": _REDIS_OPTIONS,
+    },
+    "sessions": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "session",
+        "OPTIONS": _REDIS_OPTIONS,
+    },
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_CACHE_ALIAS = "sessions"
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # redis-py's own socket_timeout would end an idle subscriber.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "layer"},
+    }
+}
+
+CELERY_BROKER_URL = REDIS_URL
+
+# --- static files -----------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = env.LOCAL_DIR / "static"
+STATICFILES_DIRS: list[Any] = [BASE_DIR / "static"]
+_UPLOT = BASE_DIR / "node_modules" / "uplot" / "dist"
+if _UPLOT.is_dir():
+    STATICFILES_DIRS.append(("vendor/uplot", _UPLOT))
+
+# --- security ---------------------------------------------------------------------------------
+SECURE = SITE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE
+SECURE_SSL_REDIRECT = False  # the proxy does it; the API must never redirect to https
+SECURE_PROXY_SSL_HEADER = (
+    "HTTP_X_FORWARDED_PROTO",
+    "https",
+)  # HAProxy overwrites what clients send
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+# --- logging: one line an event, on stderr, where the stack and containers collect it ------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {"httpx": {"level": "WARNING"}},
+}
+
+# --- our own options: each section is a dataclass in that area's conf.py --------------------------
+PERFORMANCE: dict[str, dict[str, Any]] = {}

@@ -1,0 +1,11 @@
+"""All HTTP, behind HAProxy."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
+
+application = get_wsgi_application()

@@ -1,0 +1,1 @@
+"""Servers for the tests: their own PostgreSQL and two Valkeys, on free ports."""
