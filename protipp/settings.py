@@ -176,6 +176,11 @@ CELERY_BROKER_URL = REDIS_URL
 STATIC_URL = "/static/"
 STATIC_ROOT = env.LOCAL_DIR / "static"
 STATICFILES_DIRS: list[Any] = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "performance.cdn.storage.HashedStorage"},
+}
+CDN_BASE_URL = env.text("CDN_BASE_URL")
 _UPLOT = BASE_DIR / "node_modules" / "uplot" / "dist"
 if _UPLOT.is_dir():
     STATICFILES_DIRS.append(("vendor/uplot", _UPLOT))
@@ -198,13 +203,14 @@ X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+_CDN = [CDN_BASE_URL] if CDN_BASE_URL else []
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
-        "script-src": [SELF],
-        "style-src": [SELF],
-        "img-src": [SELF, "data:"],
-        "font-src": [SELF],
+        "script-src": [SELF, *_CDN],
+        "style-src": [SELF, *_CDN],
+        "img-src": [SELF, "data:", *_CDN],
+        "font-src": [SELF, *_CDN],
         "connect-src": [SELF],
         "base-uri": [NONE],
         "form-action": [SELF],
@@ -231,4 +237,13 @@ LOGGING = {
 }
 
 # --- our own options: each section is a dataclass in that area's conf.py --------------------------
-PERFORMANCE: dict[str, dict[str, Any]] = {}
+PERFORMANCE: dict[str, dict[str, Any]] = {
+    "CDN": {
+        "provider": env.text("CDN_PROVIDER"),
+        "base_url": CDN_BASE_URL,
+        "varnish_urls": tuple(env.items("CDN_VARNISH_URLS")),
+        "distribution_id": env.text("CDN_DISTRIBUTION_ID"),
+        "bucket": env.text("STATIC_S3_BUCKET"),
+        "s3_endpoint": env.text("STATIC_S3_ENDPOINT"),
+    },
+}

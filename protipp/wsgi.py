@@ -1,4 +1,7 @@
-"""All HTTP, behind HAProxy."""
+"""All HTTP, behind HAProxy: static files first, then Django.
+
+Each wrapper answers what it can and hands on the rest, so the cheapest answers come first.
+"""
 
 from __future__ import annotations
 
@@ -8,4 +11,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
 
-application = get_wsgi_application()
+django_application = get_wsgi_application()  # sets Django up: the imports below need its models
+
+from performance.cdn.services import serve_static  # noqa: E402
+
+application = serve_static(django_application)
