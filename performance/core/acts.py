@@ -6,6 +6,7 @@ re-authentication and audit are written once, no room has a POST view of its own
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,10 +41,19 @@ class Act:
     initial: Mapping[str, Any] = field(default_factory=dict)
 
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 _acts: dict[str, Act] = {}
 
 
 def register(act: Act) -> Act:
+    """Add an act; ValueError when its name is taken or no URL could carry it."""
+    if not _NAME.fullmatch(act.name):
+        raise ValueError(f"An act cannot be called {act.name!r}; it looks like `cache.purge`.")
+    known = _acts.get(act.name)
+    if known is not None and known.run.__module__ != act.run.__module__:
+        raise ValueError(
+            f"Two acts are called {act.name!r}, in {known.run.__module__} and {act.run.__module__}."
+        )
     _acts[act.name] = act
     return act
 
