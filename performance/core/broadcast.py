@@ -22,7 +22,7 @@ from performance.core import pages, signals, stores
 SEND_LIMIT_S = 1.0
 """A publish that the layer has not taken by then is given up."""
 WATCHED_FOR_S = 30
-"""A watcher that has not been refreshed for this long is gone; sockets refresh three times as often."""
+"""A watcher not refreshed for this long is gone; sockets refresh three times as often."""
 
 
 class Layer(Protocol):
@@ -102,7 +102,7 @@ def unwatch(slug: str, watcher: str) -> None:
 
 
 def watched() -> dict[str, int]:
-    """Return how many browsers watch each registered page, unwatched pages left out; one round trip.
+    """Return how many browsers watch each page; unwatched pages are left out. One round trip.
 
     Empty when the bus is down: then nobody could be reached either.
     """
@@ -131,7 +131,7 @@ _loop_pid = 0
 
 
 def _sender_loop() -> asyncio.AbstractEventLoop:
-    """One event loop in a daemon thread: the layer keeps its connection only as long as its loop."""
+    """One event loop in a daemon thread: the layer's connection lives as long as its loop."""
     global _loop, _loop_pid
     with _lock:
         if _loop is None or _loop_pid != os.getpid():  # threads do not survive a fork
