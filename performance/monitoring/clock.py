@@ -1,0 +1,76 @@
+"""What one request spends its time on, gathered while it runs.
+
+The wrapper around the application starts a Clock; the recorder adds each query and cache call to
+the Clock of its context; the first middleware leaves the request here, for the route's name.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.urls import Resolver404, resolve
+from django.utils.crypto import salted_hmac
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+UNMATCHED = "(no route)"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+STATUS_CLASSES = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
+
+class Clock:
+    """One request's split of time; seconds."""
+
+    __slots__ = ("cache_s", "error", "request", "sql_count", "sql_s")
+
+    def __init__(self) -> None:
+        self.request: HttpRequest | None = None
+        self.sql_s = 0.0
+        self.sql_count = 0
+        self.cache_s = 0.0
+        self.error = ""
+
+
+current: ContextVar[Clock | None] = ContextVar("performance.monitoring.clock", default=None)
+
+
+def route_label(method: str, path: str, request: HttpRequest | None) -> str:
+    """Return `GET api/v1/odds`: the URL pattern and never the path, so that labels stay few.
+
+    An answer given before Django (by the cache's wrapper) has no request; its path is resolved
+    and the result remembered.
+    """
+    verb = method if method in METHODS else "OTHER"
+    if request is None:
+        return f"{verb} {_route_of_path(path)}"
+    match = request.resolver_match
+    return f"{verb} {(match.route or '/') if match else UNMATCHED}"
+
+
+@lru_cache(maxsize=4096)
+def _route_of_path(path: str) -> str:
+    try:
+        return resolve(path).route or "/"
+    except Resolver404:
+        return UNMATCHED
+
+
+def who(request: HttpRequest | None) -> tuple[int | None, str]:
+    """Return the user's id and the session's hash, as far as the view itself asked for them.
+
+    Nothing is loaded for it, and the session's key never leaves the process.
+    """
+    if request is None:
+        return None, ""
+    user_id = getattr(getattr(request, "_cached_user", None), "pk", None)
+    session = getattr(request, "session", None)
+    key = session.session_key if session is not None and session.accessed else None
+    return user_id, session_hash(key) if key else ""
+
+
+def session_hash(key: str) -> str:
+    """16 hexadecimal digits that tell sessions apart and lead back to none."""
+    return salted_hmac("performance.monitoring.session", key).hexdigest()[:16]

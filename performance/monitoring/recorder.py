@@ -1,0 +1,265 @@
+"""Numbers of this process, gathered in a dict and sent to the bus once a second.
+
+A measurement costs a lock and a few additions (about a microsecond). It never raises, never waits
+for a server, and never grows: what is over budget is dropped and counted, and the count is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+
+import psutil
+import redis
+
+from performance.monitoring import clock, wire
+from performance.monitoring.conf import MonitoringConf
+from performance.monitoring.histogram import HIGHEST_S, Histogram
+
+logger = logging.getLogger(__name__)
+
+PERIOD_S = 1.0
+SLOWEST_A_ROUTE = 3
+ERRORS_A_SECOND = 20
+REQUESTS_A_SECOND = 100
+
+_alive: weakref.WeakSet[StreamRecorder] = weakref.WeakSet()
+
+
+class StreamRecorder:
+    """The recorder of `core.signals`, over a stream. `bus` is asked for its client at each send."""
+
+    def __init__(
+        self, *, node: str, process: str, bus: Callable[[], redis.Redis], conf: MonitoringConf
+    ) -> None:
+        self.node = node
+        self.process = process
+        self._bus = bus
+        self._conf = conf
+        self._begin()
+        _alive.add(self)
+
+    def _begin(self) -> None:
+        """Start from nothing: when made, and in the child after a fork."""
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._series: dict[wire.SeriesKey, Histogram] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._gauges: dict[tuple[str, str], float] = {}
+        self._slow: dict[str, list[wire.SlowRequest]] = {}
+        self._failed: list[wire.SlowRequest] = []
+        self._dropped = 0
+        self._backlog: deque[tuple[bytes, int]] = deque()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._bus_is_away = False
+        self._born = time.time_ns()
+        self._number = 0
+        self._swapped_at = time.monotonic()
+        self._cpu_s = time.process_time()
+        self._cost_ms = 0.0
+
+    # --- the hot path ---------------------------------------------------------------------------
+
+    def observe(self, kind: str, key: str, seconds: float, ok: bool = True) -> None:
+        self._add((kind, key, "ok" if ok else "error"), seconds)
+        if kind == "sql" or kind == "cache":
+            spent = clock.current.get()
+            if spent is not None:
+                if kind == "sql":
+                    spent.sql_s += seconds
+                    spent.sql_count += 1
+                else:
+                    spent.cache_s += seconds
+
+    def count(self, kind: str, key: str, amount: int = 1) -> None:
+        with self._lock:
+            slot = (kind, key)
+            if slot not in self._counts and len(self._counts) >= self._conf.process_series:
+                slot = (kind, wire.OTHER)
+                self._dropped += 1
+            self._counts[slot] = self._counts.get(slot, 0) + amount
+        if self._thread is None:
+            self.start()
+
+    def gauge(self, kind: str, key: str, value: float) -> None:
+        with self._lock:
+            if (kind, key) in self._gauges or len(self._gauges) < self._conf.process_series:
+                self._gauges[kind, key] = value
+            else:
+                self._dropped += 1
+
+    def request(
+        self, label: str, status: int, seconds: float, spent: clock.Clock | None = None
+    ) -> None:
+        """Count one request; keep it as a sample when it failed or is among its route's slowest."""
+        self._add(("request", label, clock.STATUS_CLASSES.get(status // 100, "5xx")), seconds)
+        if spent is None:
+            return
+        if status >= 500:
+            if len(self._failed) < ERRORS_A_SECOND:
+                self._failed.append(_sample(label, status, seconds, spent))
+        elif seconds * 1000 >= self._conf.slow_request_ms:
+            self._keep_slow(label, status, seconds, spent)
+
+    def _add(self, key: wire.SeriesKey, seconds: float) -> None:
+        try:
+            if not 0 <= seconds <= HIGHEST_S:  # NaN fails both
+                self._drop(1)
+                return
+            with self._lock:
+                histogram = self._series.get(key)
+                if histogram is None:
+                    histogram = self._new_series(key)
+                histogram.add(seconds)
+        except TypeError:  # not a number, or a key that cannot be one: the caller's bug, counted
+            self._drop(1)
+        if self._thread is None:
+            self.start()
+
+    def _drop(self, observations: int) -> None:
+        with self._lock:
+            self._dropped += observations
+
+    def _new_series(self, key: wire.SeriesKey) -> Histogram:
+        if len(self._series) >= self._conf.process_series:
+            self._dropped += 1
+            key = (key[0], wire.OTHER, key[2])
+        return self._series.setdefault(key, Histogram())
+
+    def _keep_slow(self, label: str, status: int, seconds: float, spent: clock.Clock) -> None:
+        with self._lock:
+            kept = self._slow.setdefault(label, [])
+            if len(kept) < SLOWEST_A_ROUTE:
+                kept.append(_sample(label, status, seconds, spent))
+                return
+            fastest = min(range(len(kept)), key=lambda place: kept[place].duration_ms)
+            if kept[fastest].duration_ms < seconds * 1000:
+                kept[fastest] = _sample(label, status, seconds, spent)
+
+    # --- the sender -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the sending thread, once a process. After a fork the first measurement does it."""
+        with self._lock:
+            if self._thread is not None or self._stop.is_set():
+                return
+            self._thread = threading.Thread(
+                target=self._run, name="performance recorder", daemon=True
+            )
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is ending; the last flush sends what is left
+            self._stop.set()
+
+    def stop(self) -> None:
+        """Send what is left, marked as the last of this process; bounded by the bus's timeout."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self.flush(leaving=True)
+
+    def _run(self) -> None:
+        stop, due = self._stop, time.monotonic() + PERIOD_S
+        while not stop.wait(max(0.0, due - time.monotonic())):
+            late_s = time.monotonic() - due
+            due = max(due + PERIOD_S, time.monotonic())  # never a burst after a pause
+            self.flush(lag_ms=late_s * 1000)
+
+    def flush(self, *, lag_ms: float = 0.0, leaving: bool = False) -> bool:
+        """Pack what was gathered and send it; False when the bus did not take it (it is kept)."""
+        with self._sending:
+            started = time.thread_time()
+            sample = self._swap(lag_ms, leaving)
+            observed = sum(row[3].n for row in sample.series)
+            self._backlog.append((wire.encoder.encode(sample), observed + sample.dropped))
+            while len(self._backlog) > self._conf.backlog:
+                self._drop(self._backlog.popleft()[1])
+            sent = self._send()
+            self._cost_ms = (time.thread_time() - started) * 1000
+            return sent
+
+    def _swap(self, lag_ms: float, leaving: bool) -> wire.Sample:
+        with self._lock:
+            series, self._series = self._series, {}
+            counts, self._counts = self._counts, {}
+            slow, self._slow = self._slow, {}
+            failed, self._failed = self._failed, []
+            dropped, self._dropped = self._dropped, 0
+            gauges = dict(self._gauges)
+        now, cpu_s = time.monotonic(), time.process_time()
+        span_s, self._swapped_at = now - self._swapped_at, now
+        used_s, self._cpu_s = cpu_s - self._cpu_s, cpu_s
+        self._number += 1
+        slowest = sorted((row for rows in slow.values() for row in rows), key=_by_duration)
+        return wire.Sample(
+            node=self.node,
+            process=self.process,
+            pid=os.getpid(),
+            number=self._number,
+            born=self._born,
+            span_s=round(span_s, 3),
+            series=[(*key, histogram) for key, histogram in series.items()],
+            counts=[(*key, amount) for key, amount in counts.items()],
+            gauges=[(*key, value) for key, value in gauges.items()],
+            rss_bytes=psutil.Process().memory_info().rss,
+            cpu_s=round(used_s, 6),
+            lag_ms=round(lag_ms, 3),
+            cost_ms=round(self._cost_ms, 3),
+            dropped=dropped,
+            requests=failed + slowest[: REQUESTS_A_SECOND - len(failed)],
+            leaving=leaving,
+        )
+
+    def _send(self) -> bool:
+        try:
+            while self._backlog:
+                self._bus().xadd(
+                    wire.SAMPLES,
+                    {"s": self._backlog[0][0]},
+                    maxlen=self._conf.sample_entries,
+                    approximate=True,
+                )
+                self._backlog.popleft()
+        except (redis.RedisError, OSError) as error:
+            if not self._bus_is_away:
+                logger.warning("The bus takes no samples (%s); holding the last seconds.", error)
+            self._bus_is_away = True
+            return False
+        if self._bus_is_away:
+            logger.warning("The bus takes samples again.")
+        self._bus_is_away = False
+        return True
+
+
+def _by_duration(row: wire.SlowRequest) -> float:
+    return -row.duration_ms
+
+
+def _sample(label: str, status: int, seconds: float, spent: clock.Clock) -> wire.SlowRequest:
+    user_id, session = clock.who(spent.request)
+    return wire.SlowRequest(
+        route=label,
+        status=status,
+        duration_ms=round(seconds * 1000, 3),
+        sql_ms=round(spent.sql_s * 1000, 3),
+        sql_count=spent.sql_count,
+        cache_ms=round(spent.cache_s * 1000, 3),
+        user_id=user_id,
+        session_hash=session,
+        error=spent.error,
+    )
+
+
+def _after_fork() -> None:
+    """The parent sends what it gathered; the child begins with nothing, and a thread of its own."""
+    for recorder in list(_alive):
+        recorder._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)
