@@ -58,6 +58,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "performance.queries.middleware.count_queries",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -87,8 +88,10 @@ TEMPLATES = [
 # --- PostgreSQL -------------------------------------------------------------------------------
 DATABASE_POOL_SIZE = env.number("DATABASE_POOL_SIZE", 0)
 """Connections a process may hold in psycopg's pool; 0 keeps one persistent connection a thread."""
-QUERY_LIMIT_MS = env.number("QUERY_LIMIT_MS", 15_000, minimum=1)
-"""`statement_timeout`; the watchdog ends what the server itself no longer can."""
+QUERY_LIMITS_MS = {"web": 2_000, "live": 2_000, "feed": 10_000, "monitor": 5_000, "balance": 5_000}
+QUERY_LIMIT_MS = env.number("QUERY_LIMIT_MS", QUERY_LIMITS_MS.get(PROCESS, 0))
+"""`statement_timeout`, and shortly after it the end of every wait by the client itself; 0 is none,
+as commands and tasks have it: an import's merge may take its time."""
 
 
 def _database(url: str) -> dict[str, Any]:
@@ -104,6 +107,7 @@ def _database(url: str) -> dict[str, Any]:
             f"DATABASE_URL names {database['ENGINE'].rsplit('.', 1)[-1]}; ProTipp needs "
             "postgresql:// (PostgreSQL 15 or newer)."
         )
+    database["ENGINE"] = "performance.queries.postgresql"  # its connections cannot hang
     options = database.setdefault("OPTIONS", {})
     options |= {
         "connect_timeout": 2,

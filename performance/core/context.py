@@ -1,0 +1,8 @@
+"""What is being served right now, for whoever counts or comments: one ContextVar, no imports."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+route: ContextVar[str] = ContextVar("route", default="")
+"""The URL pattern, task or command that runs, such as `events/<str:key>/`; empty outside of any."""

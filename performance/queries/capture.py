@@ -1,0 +1,145 @@
+"""Every statement timed where it is asked for, and an N+1 named with its line.
+
+One wrapper a connection. What a request asked is kept in a ContextVar, so threads and coroutines
+do not mix; what is worth telling goes to the bus, because web nodes and staff pages are different
+processes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from performance.core import context, signals, stores
+from performance.queries.conf import conf
+from performance.queries.fingerprint import fingerprint, shape
+
+logger = logging.getLogger(__name__)
+
+FINDINGS_KEY = "queries:n_plus_one"
+SLOW_KEY = "queries:slow"
+KEPT_FINDINGS = 200
+UNSAFE_IN_COMMENT = re.compile(r"[^A-Za-z0-9_/:.<>-]")
+
+
+class Asked:
+    """What one request has asked so far: statement text to [count, seconds, line of code]."""
+
+    __slots__ = ("count", "seconds", "statements")
+
+    def __init__(self) -> None:
+        self.statements: dict[str, list[Any]] = {}
+        self.count = 0
+        self.seconds = 0.0
+
+    def add(self, sql: str, seconds: float) -> None:
+        self.count += 1
+        self.seconds += seconds
+        seen = self.statements.get(sql)
+        if seen is None:
+            self.statements[sql] = [1, seconds, ""]
+            return
+        seen[0] += 1
+        seen[1] += seconds
+        # Walking the stack costs more than the bookkeeping, so it is done once, when it matters.
+        if seen[0] == conf().n_plus_one_count:
+            seen[2] = calling_line()
+
+    def n_plus_ones(self) -> list[tuple[str, int, float, str]]:
+        """Return (sql, count, ms, line) of each statement that was asked too often."""
+        return [
+            (sql, count, seconds * 1000, line)
+            for sql, (count, seconds, line) in self.statements.items()
+            if count >= conf().n_plus_one_count and seconds * 1000 >= conf().n_plus_one_ms
+        ]
+
+
+asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
+
+
+def capture(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context_: dict[str, Any]
+) -> Any:
+    """Time one statement; the wrapper that each connection carries."""
+    route = context.route.get()
+    told = f"{sql} /* route='{UNSAFE_IN_COMMENT.sub('_', route)}' */" if route else sql
+    started = time.perf_counter()
+    ok = False
+    try:
+        result = execute(told, params, many, context_)
+        ok = True
+        return result
+    finally:
+        seconds = time.perf_counter() - started
+        signals.recorder.observe("sql", route or settings.PROCESS, seconds, ok)
+        request = asked.get()
+        if request is not None:
+            request.add(sql, seconds)
+        if seconds * 1000 >= conf().slow_query_ms:
+            _tell(SLOW_KEY, sql, {"ms": seconds * 1000, "line": calling_line(), "count": 1})
+
+
+def install(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Give a new connection the wrapper; the signal comes again for each pooled check-out."""
+    if (
+        conf().capture
+        and connection.vendor == "postgresql"
+        and capture not in connection.execute_wrappers
+    ):
+        connection.execute_wrappers.append(capture)
+
+
+def finish(request: Asked) -> None:
+    """Tell the bus of the N+1s that one request made."""
+    for sql, count, ms, line in request.n_plus_ones():
+        _tell(FINDINGS_KEY, sql, {"ms": ms, "line": line, "count": count})
+
+
+def _tell(key: str, sql: str, found: dict[str, Any]) -> None:
+    found |= {"sql": shape(sql), "route": context.route.get(), "seen_unix_s": time.time()}
+    field = f"{found['route']}|{fingerprint(sql)}"
+    try:
+        bus = stores.bus()
+        # Bounded: the routes and statements of our own code, but raw SQL could be without end.
+        if bus.hlen(key) < KEPT_FINDINGS or bus.hexists(key, field):
+            bus.hset(key, field, json.dumps(found))
+    except redis.RedisError as error:
+        logger.warning("A finding about a query was not kept, the bus is away: %s", error)
+
+
+def findings(key: str) -> list[dict[str, Any]]:
+    """Return what was told under `key`, newest first; empty while the bus is away."""
+    try:
+        stored = stores.bus().hvals(key)
+    except redis.RedisError:
+        return []
+    found: list[dict[str, Any]] = [json.loads(value) for value in stored]
+    return sorted(found, key=lambda one: one["seen_unix_s"], reverse=True)
+
+
+_OURS = str(settings.BASE_DIR)
+_NOT_OURS = (f"{settings.BASE_DIR}/.venv", str(Path(__file__).parent), sys.prefix)
+
+
+def calling_line() -> str:
+    """Return `file:line in function` of the innermost frame of the project's own code."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(_OURS) and not name.startswith(_NOT_OURS):
+            where = name.removeprefix(_OURS).lstrip("/")
+            return f"{where}:{frame.f_lineno} in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return ""

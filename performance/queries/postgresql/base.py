@@ -1,0 +1,21 @@
+"""Django's PostgreSQL backend over connections that cannot hang; `DATABASES["…"]["ENGINE"]`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from django.db.backends.postgresql import base
+
+from performance.queries.watchdog import GuardedConnection
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    # Django asks the driver's module to connect; this one is psycopg with our class in its place.
+    Database = SimpleNamespace(**{**vars(base.Database), "connect": GuardedConnection.connect})
+
+    def __init__(self, settings_dict: dict[str, Any], *args: Any, **options: Any) -> None:
+        pool = settings_dict.get("OPTIONS", {}).get("pool")
+        if isinstance(pool, dict):
+            pool.setdefault("connection_class", GuardedConnection)
+        super().__init__(settings_dict, *args, **options)

@@ -1,0 +1,138 @@
+"""What PostgreSQL itself counted: pg_stat_statements by differences, never reset by us."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.utils import ProgrammingError
+from django.utils import timezone
+
+from performance.queries.conf import conf
+from performance.queries.errors import StatisticsMissing
+from performance.queries.fingerprint import ROUTE_COMMENT, shape
+from performance.queries.models import QueryMinute, QueryShape
+
+SORTS = {
+    "total": "total_exec_time",
+    "mean": "mean_exec_time",
+    "calls": "calls",
+    "variable": "stddev_exec_time / nullif(mean_exec_time, 0)",
+}
+"""What `--sort` may say, and the expression behind it; nothing else reaches the SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of this database since the server's statistics began. Times in ms."""
+
+    query_id: int
+    sql: str
+    route: str
+    calls: int
+    total_ms: float
+    mean_ms: float
+    stddev_ms: float
+    max_ms: float
+    rows: int
+    hit_ratio: float | None
+    """Blocks found in the server's buffers, 0 to 1; None when none was touched."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def ensure_extension() -> None:
+    """Create pg_stat_statements where our role may; StatisticsMissing says what is needed else."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('shared_preload_libraries')")
+        if "pg_stat_statements" not in cursor.fetchone()[0]:
+            raise StatisticsMissing(
+                "The server does not load pg_stat_statements.",
+                "Add it to shared_preload_libraries and restart PostgreSQL.",
+            )
+        cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'pg_stat_statements'")
+        if cursor.fetchone():
+            return
+        try:
+            with transaction.atomic():
+                cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        except ProgrammingError as error:
+            raise StatisticsMissing(
+                f"The extension pg_stat_statements is not there and our role may not make it "
+                f"({error}).",
+                "Let an administrator run: CREATE EXTENSION pg_stat_statements.",
+            ) from error
+
+
+def statements(
+    *, sort: str = "total", limit: int = 20, min_calls: int = 1, min_mean_ms: float = 0
+) -> list[Statement]:
+    """Return the server's top statements of this database; one query. StatisticsMissing says why
+    there are none."""
+    if sort not in SORTS:
+        raise ValueError(f"sort is {sort!r}; it must be one of: {', '.join(SORTS)}.")
+    ensure_extension()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT queryid, query, calls, total_exec_time, mean_exec_time, stddev_exec_time,
+                   max_exec_time, rows,
+                   shared_blks_hit::float8 / nullif(shared_blks_hit + shared_blks_read, 0)
+            FROM pg_stat_statements
+            WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND queryid IS NOT NULL AND calls >= %s AND mean_exec_time >= %s
+            ORDER BY {SORTS[sort]} DESC NULLS LAST LIMIT %s
+            """,
+            [min_calls, min_mean_ms, limit],
+        )
+        return [_statement(row) for row in cursor.fetchall()]
+
+
+def _statement(row: tuple[Any, ...]) -> Statement:
+    query_id, sql, *numbers = row
+    comment = ROUTE_COMMENT.search(sql)
+    route = comment.group().split("'")[1] if comment else ""
+    return Statement(query_id, ROUTE_COMMENT.sub("", sql).strip(), route, *numbers)
+
+
+def take_sample() -> int:
+    """Keep what each top statement cost since the last look; return how many were kept.
+
+    Run each minute. A smaller total than before means that somebody reset the statistics: then
+    the whole is new. Two at once: the second waits for the first's rows and finds no difference.
+    """
+    minute = timezone.now().replace(second=0, microsecond=0)
+    kept = 0
+    with transaction.atomic():
+        known = {
+            shape_.query_id: shape_
+            for shape_ in QueryShape.objects.select_for_update().order_by("pk")
+        }
+        for one in statements(limit=conf().top_statements):
+            shape_ = known.get(one.query_id)
+            if shape_ is None:
+                shape_ = QueryShape.objects.create(query_id=one.query_id, sql=shape(one.sql))
+            reset = one.calls < shape_.calls
+            calls = one.calls - (0 if reset else shape_.calls)
+            if not calls:
+                continue
+            row, _ = QueryMinute.objects.get_or_create(
+                shape=shape_, minute=minute, defaults={"calls": 0, "total_ms": 0, "rows": 0}
+            )
+            row.calls += calls
+            row.total_ms += one.total_ms - (0 if reset else shape_.total_ms)
+            row.rows += one.rows - (0 if reset else shape_.rows)
+            row.save()
+            shape_.calls, shape_.total_ms, shape_.rows = one.calls, one.total_ms, one.rows
+            shape_.save()
+            kept += 1
+    return kept
+
+
+def prune_history() -> int:
+    """Delete the history beyond `history_days`; return how many rows went."""
+    before = timezone.now() - datetime.timedelta(days=conf().history_days)
+    return QueryMinute.objects.filter(minute__lt=before).delete()[0]

@@ -1,0 +1,100 @@
+import pytest
+from django.db import connection
+
+from performance.core import context, signals
+from performance.queries import capture, middleware
+
+
+class Recorded:
+    def __init__(self):
+        self.seen = []
+
+    def observe(self, kind, key, seconds, ok=True):
+        self.seen.append((kind, key, ok))
+
+    def count(self, kind, key, amount=1):
+        pass
+
+    def gauge(self, kind, key, value):
+        pass
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    recorder = Recorded()
+    monkeypatch.setattr(signals, "recorder", recorder)
+    return recorder
+
+
+def ask(times, seconds=0.0):
+    with connection.cursor() as cursor:
+        for number in range(times):
+            cursor.execute("SELECT pg_sleep(%s), %s", [seconds, number])
+
+
+def served(view):
+    return middleware.count_queries(view)(None)
+
+
+def test_each_statement_is_reported_under_its_route(db, recorded):
+    token = context.route.set("events/<str:key>/")
+    ask(2)
+    context.route.reset(token)
+
+    assert recorded.seen == [("sql", "events/<str:key>/", True)] * 2
+
+
+def test_a_failed_statement_is_reported_as_failed(db, recorded):
+    with pytest.raises(Exception, match="no_such_table"), connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM no_such_table")
+
+    assert [ok for kind, key, ok in recorded.seen] == [False]
+
+
+def test_the_server_sees_the_route_and_no_comment_can_be_closed_from_within(db):
+    token = context.route.set("x*/; DROP TABLE odds_price; --")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+        query = cursor.fetchone()[0]
+    context.route.reset(token)
+
+    assert query.endswith("/* route='x_/__DROP_TABLE_odds_price__--' */")
+
+
+def test_an_n_plus_one_is_found_with_its_line(db):
+    served(lambda request: ask(10, seconds=0.003))
+
+    (found,) = capture.findings(capture.FINDINGS_KEY)
+    assert found["count"] == 10
+    assert "test_capture.py" in found["line"]
+    assert "in ask" in found["line"]
+
+
+def test_nine_of_the_same_are_no_n_plus_one(db):
+    served(lambda request: ask(9, seconds=0.003))
+
+    assert capture.findings(capture.FINDINGS_KEY) == []
+
+
+def test_ten_quick_ones_are_no_n_plus_one(db):
+    served(lambda request: ask(10))
+
+    assert capture.findings(capture.FINDINGS_KEY) == []
+
+
+async def test_two_requests_at_once_keep_accounts_of_their_own():
+    async def view(request):
+        return capture.asked.get()
+
+    handler = middleware.count_queries(view)
+    assert await handler(None) is not await handler(None)
+
+
+def test_the_account_is_closed_when_the_view_fails(db):
+    def view(request):
+        raise ValueError("the view's own")
+
+    with pytest.raises(ValueError, match="the view's own"):
+        served(view)
+
+    assert capture.asked.get() is None
