@@ -14,11 +14,13 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from performance.balancing.services import announce_this_process, asgi_healthz  # noqa: E402
 from performance.dashboard.routing import websocket_urlpatterns as staff_sockets  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": asgi_healthz(django_application),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*staff_sockets]))),
     }
 )
+announce_this_process()

@@ -1,0 +1,185 @@
+"""The scaler at work: samples from the proxy and the nodes, verdicts to the executor."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db import connection
+
+from performance.balancing import decisions, scaling
+from performance.balancing.conf import BalancingConf
+from performance.balancing.errors import SupervisorFailed
+from performance.balancing.executor import Executor
+from performance.balancing.haproxy import BACKENDS
+from performance.balancing.models import DrainOrder, ScaleTarget
+from performance.balancing.nodes import Node, free_ids
+from performance.balancing.runtime import View
+
+AUTOSCALER = "autoscaler"
+BOOT_LIMIT_S = 30.0
+"""A node that was started and has not announced itself by then is no longer waited for."""
+FAILED_PAUSE_S = 15.0
+_CAP_KEPT_S = 60.0
+
+
+@dataclass(slots=True)
+class KindState:
+    """What is remembered of one kind between ticks. Times are monotonic seconds."""
+
+    memory: scaling.Memory = field(default_factory=scaling.Memory)
+    verdict: scaling.Verdict | None = None
+    starting: dict[str, float] = field(default_factory=dict)
+    """Name of a node that was started -> until when it is waited for."""
+    short_since: float | None = None
+    failed_at: float = -math.inf
+
+
+class Scaler:
+    """Decides for both kinds, each on its own; does nothing that needs an executor without one."""
+
+    def __init__(self, options: BalancingConf, executor: Executor | None) -> None:
+        self._options = options
+        self._executor = executor
+        self.kinds = {kind: KindState() for kind in BACKENDS}
+        self._most_connections: int | None = None
+        self._asked_at = -math.inf
+
+    def tick(self, wanted: Sequence[Node], view: View | None, token: int) -> None:
+        """Look once at each kind, and start or drain what the verdict or a person's target asks."""
+        pins = {target.kind: target for target in ScaleTarget.objects.all()}
+        for kind, state in self.kinds.items():
+            staying = [node for node in wanted if node.kind == kind and not node.draining]
+            for node in staying:
+                state.starting.pop(node.id, None)
+            self._forget_late(state)
+            present = len(staying) + len(state.starting)
+            others = sum(node.kind != kind for node in wanted)
+            sample = sample_of(kind, staying, view, present)
+            state.verdict = scaling.decide(
+                state.memory, sample, policy_of(self._options, kind, self._cap(others))
+            )
+            pin = pins.get(kind)
+            if pin is not None:
+                self._reach(
+                    kind, pin.count, present, f"set to {pin.count} by {pin.by}", token, wanted
+                )
+            elif self._options.autoscale:
+                self._reach(kind, state.verdict.count, present, state.verdict.reason, token, wanted)
+
+    def _cap(self, others: int) -> int | None:
+        now = time.monotonic()
+        if now - self._asked_at > _CAP_KEPT_S:
+            with connection.cursor() as cursor:
+                cursor.execute("show max_connections")
+                self._most_connections = int(cursor.fetchone()[0])
+            self._asked_at = now
+        if self._most_connections is None:
+            return None
+        free = self._most_connections - self._options.database_reserve
+        return max(0, free // self._options.database_per_node - others)
+
+    def _reach(
+        self, kind: str, count: int, present: int, reason: str, token: int, wanted: Sequence[Node]
+    ) -> None:
+        state = self.kinds[kind]
+        if count <= present:
+            state.short_since = None
+        if count > present and self._may_start(state, count, present):
+            self._start(kind, count, present, reason, token, wanted)
+        elif count < present and not state.starting:
+            self._stop(kind, count, present, reason, token, wanted)
+
+    def _may_start(self, state: KindState, count: int, present: int) -> bool:
+        """A node that died is started again by its supervisor: another is started only later."""
+        now = time.monotonic()
+        if now - state.failed_at < FAILED_PAUSE_S:
+            return False
+        if state.verdict is not None and state.verdict.inputs["raw"] > present:
+            return True
+        state.short_since = state.short_since or now
+        return now - state.short_since >= self._options.boot_grace_s
+
+    def _start(
+        self, kind: str, count: int, present: int, reason: str, token: int, wanted: Sequence[Node]
+    ) -> None:
+        state = self.kinds[kind]
+        if self._executor is None:
+            return
+        taken = [*(node.id for node in wanted), *state.starting]
+        inputs = state.verdict.inputs if state.verdict else {}
+        for node_id in free_ids(kind, taken, count - present):
+            try:
+                self._executor.start(kind, node_id)
+            except SupervisorFailed as error:
+                state.failed_at = time.monotonic()
+                decisions.record(
+                    "failed", kind=kind, node_id=node_id, reason=str(error), by=AUTOSCALER,
+                    before=present, after=count, inputs=inputs, token=token,
+                )  # fmt: skip
+                return
+            state.starting[node_id] = time.monotonic() + BOOT_LIMIT_S
+            decisions.record(
+                "scale_up", kind=kind, node_id=node_id, reason=reason, by=AUTOSCALER,
+                before=present, after=count, inputs=inputs, token=token,
+            )  # fmt: skip
+
+    def _stop(
+        self, kind: str, count: int, present: int, reason: str, token: int, wanted: Sequence[Node]
+    ) -> None:
+        """Order the drain of one node, the highest number: one at a time, whoever asks."""
+        leaving = [node for node in wanted if node.kind == kind and node.draining]
+        staying = [node for node in wanted if node.kind == kind and not node.draining]
+        if self._executor is None or leaving or len(staying) < 2:
+            return
+        node = max(staying, key=lambda node: (len(node.id), node.id))
+        _, created = DrainOrder.objects.get_or_create(
+            node_id=node.id, done_at=None, defaults={"kind": kind, "stop": True, "by": AUTOSCALER}
+        )
+        if created:
+            state = self.kinds[kind]
+            decisions.record(
+                "scale_down", kind=kind, node_id=node.id, reason=reason, by=AUTOSCALER,
+                before=present, after=max(count, present - 1), token=token,
+                inputs=state.verdict.inputs if state.verdict else {},
+            )  # fmt: skip
+
+    @staticmethod
+    def _forget_late(state: KindState) -> None:
+        now = time.monotonic()
+        state.starting = {name: until for name, until in state.starting.items() if until > now}
+
+
+def policy_of(options: BalancingConf, kind: str, cap: int | None = None) -> scaling.Policy:
+    """Return the bounds and targets of this kind; `cap` is what the database allows of it."""
+    low, high = options.bounds(kind)
+    return scaling.Policy(
+        slots=options.slots(kind), minimum=low, maximum=high, cap=cap,
+        utilisation=options.target_utilisation, tolerance=options.tolerance,
+        queue_target_ms=options.queue_target_ms, stable_s=options.stable_window_s,
+        panic_s=options.panic_window_s, down_s=options.down_window_s,
+        up_every_s=options.up_every_s, down_every_s=options.down_every_s,
+    )  # fmt: skip
+
+
+def sample_of(
+    kind: str, staying: Sequence[Node], view: View | None, present: int
+) -> scaling.Sample:
+    """Return what is known of one kind now; what could not be measured is None."""
+    cpus = [node.cpu_ratio for node in staying if node.cpu_ratio is not None]
+    cpu_ratio = sum(cpus) / len(cpus) if cpus and len(cpus) == len(staying) else None
+    backend = view.backends.get(kind) if view else None
+    if view is None or backend is None:
+        return scaling.Sample(
+            at_s=time.monotonic(), ready=present, in_use=None, queued=None, cpu_ratio=cpu_ratio
+        )
+    in_use = sum(server.sessions for server in view.of(kind).values())
+    queued = backend.queued + sum(server.queued for server in view.of(kind).values())
+    return scaling.Sample(
+        at_s=time.monotonic(), ready=present, in_use=in_use, queued=queued,
+        # Little's law again: how long the queue is over how fast it empties.
+        queue_ms=1000.0 * queued / max(1, backend.rate_per_s),
+        cpu_ratio=cpu_ratio,
+    )  # fmt: skip

@@ -1,0 +1,264 @@
+"""The loop of `manage.py balance`: what should be against what is, about once a second."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import redis
+from django.utils import timezone
+
+from performance.balancing import decisions, haproxy, reconcile
+from performance.balancing.autoscaling import Scaler
+from performance.balancing.conf import BalancingConf
+from performance.balancing.errors import BalancingError, Fenced, SupervisorFailed
+from performance.balancing.executor import Executor
+from performance.balancing.haproxy import BACKENDS
+from performance.balancing.models import DrainOrder
+from performance.balancing.nodes import Node
+from performance.balancing.registry import Registry
+from performance.balancing.runtime import Runtime, View
+from performance.balancing.site import Site
+
+logger = logging.getLogger(__name__)
+
+BALANCER = "balancer"
+STATUS_KEY = "balancing:status"
+STATUS_KEPT_S = 15
+DRAIN_CHANNEL = "live:drain"
+"""Live nodes listen here: `{"node_id", "spread_s"}` asks them to close their sockets with 1012."""
+SPREAD_S = 10.0
+_STOPPED_KEPT_S = 15.0
+_PRUNE_EVERY_S = 3_600.0
+
+
+class Balancer:
+    """One leader's work. Made anew for each term, so that it starts from the file and the rows."""
+
+    def __init__(
+        self, site: Site, bus: redis.Redis, options: BalancingConf, executor: Executor | None,
+        binary: str,
+    ) -> None:  # fmt: skip
+        self._site = site
+        self._bus = bus
+        self._options = options
+        self._executor = executor
+        self._binary = binary
+        self._registry = Registry(bus, options)
+        self._scaler = Scaler(options, executor)
+        self._troubles = decisions.Troubles()
+        self._wanted = reconcile.nodes_of(haproxy.read_config(site))
+        self._heard: set[str] = set()
+        self._stopped: dict[str, float] = {}
+        self._draining_since: dict[str, float] = {}
+        self._began = time.monotonic()
+        self._scaled_at = self._pruned_at = -math.inf
+
+    def tick(self, token: int) -> None:
+        """Do one round under this fencing token. Raises Fenced, or django.db.DatabaseError."""
+        now = time.monotonic()
+        view = self._look()
+        orders = list(DrainOrder.objects.filter(done_at=None).order_by("id"))
+        wanted = self._members(view, {order.node_id for order in orders})
+        view = self._send(wanted, token) or view
+        self._note_changes(wanted, token)
+        self._wanted = wanted
+        self._drain(orders, view, token)
+        if now - self._scaled_at >= self._options.scale_every_s:
+            self._scaled_at = now
+            self._scaler.tick(wanted, view, token)
+        if now - self._pruned_at >= _PRUNE_EVERY_S:
+            self._pruned_at = now
+            decisions.forget_old(self._options.decisions_kept_days)
+        self._tell(view, token)
+
+    def _look(self) -> View | None:
+        try:
+            view = Runtime(self._site.socket_path).view()
+        except BalancingError as error:
+            self._troubles.began("proxy", error)
+            return None
+        self._troubles.ended("proxy", "HAProxy answers again.")
+        return view
+
+    def _members(self, view: View | None, draining: set[str]) -> list[Node]:
+        announced = self._announced()
+        booting: frozenset[str] = frozenset()
+        if time.monotonic() - self._began < self._options.boot_grace_s:
+            booting = frozenset(node.id for node in self._wanted) - self._heard
+        known = [node for node in self._wanted if node.id not in self._stopped]
+        members = reconcile.membership(known, announced, view, booting)
+        return [replace(node, draining=node.id in draining) for node in members]
+
+    def _announced(self) -> list[Node] | None:
+        """Return who is in the registry, less the ones just stopped; None when it is away."""
+        now = time.monotonic()
+        self._stopped = {name: until for name, until in self._stopped.items() if until > now}
+        try:
+            nodes = self._registry.nodes()
+        except redis.RedisError as error:
+            self._troubles.began(
+                "bus", f"The registry is away; the nodes stay as they are: {error}"
+            )
+            return None
+        self._troubles.ended("bus", "The registry is back.")
+        if self._heard and not nodes:
+            self._troubles.began("empty", "The registry is empty; the nodes stay as they are.")
+        else:
+            self._troubles.ended("empty", f"The registry has {len(nodes)} nodes again.")
+        self._heard |= {node.id for node in nodes}
+        return [node for node in nodes if node.id not in self._stopped]
+
+    def _send(self, wanted: Sequence[Node], token: int) -> View | None:
+        try:
+            view, left = reconcile.write_and_send(
+                self._site, wanted, self._options, token, self._binary
+            )
+        except Fenced:
+            raise
+        except BalancingError as error:
+            self._troubles.began("send", error)
+            return None
+        self._troubles.ended("send", "The proxy takes changes again.")
+        if left:
+            self._troubles.began("left", f"Left for the next round: {'; '.join(left)[:500]}")
+        else:
+            self._troubles.ended("left", "The proxy has all that was left.")
+        return view
+
+    def _note_changes(self, wanted: Sequence[Node], token: int) -> None:
+        before = {node.id: node for node in self._wanted}
+        after = {node.id: node for node in wanted}
+        for node_id in sorted(after.keys() - before.keys()):
+            node = after[node_id]
+            decisions.record(
+                "join", kind=node.kind, node_id=node_id, by=BALANCER, token=token,
+                reason=f"it announced itself at {node.address} with {node.slots} slots",
+            )  # fmt: skip
+        for node_id in sorted(before.keys() - after.keys()):
+            why = "it was stopped" if node_id in self._stopped else "it is silent, and checks fail"
+            decisions.record(
+                "leave", kind=before[node_id].kind, node_id=node_id, by=BALANCER, token=token,
+                reason=why,
+            )  # fmt: skip
+
+    def _drain(self, orders: Sequence[DrainOrder], view: View | None, token: int) -> None:
+        """Take each open order one step on: ask sockets to move, wait, stop, close the order."""
+        present = {node.id: node for node in self._wanted}
+        for gone in self._draining_since.keys() - {order.node_id for order in orders}:
+            del self._draining_since[gone]
+        for order in orders:
+            node = present.get(order.node_id)
+            if node is None:
+                self._close(order, "it is gone")
+                continue
+            if order.node_id not in self._draining_since:
+                self._draining_since[order.node_id] = time.monotonic()
+                self._ask_sockets_to_move(node)
+            waited_s = time.monotonic() - self._draining_since[order.node_id]
+            sessions = _sessions(view, node)
+            empty = sessions == 0 and waited_s >= self._options.tick_s  # one look after the drain
+            late = waited_s >= self._options.drain_timeout_s
+            if (empty or late) and order.stop and self._executor is not None:
+                rest = "empty" if empty else f"after {waited_s:.0f} s, {sessions} sessions left"
+                self._stop(order, node, rest, token)
+
+    def _ask_sockets_to_move(self, node: Node) -> None:
+        if node.kind != "live":
+            return
+        message = json.dumps({"node_id": node.id, "spread_s": SPREAD_S})
+        with contextlib.suppress(redis.RedisError):  # then the drain's own limit ends them
+            self._bus.publish(DRAIN_CHANNEL, message)
+
+    def _stop(self, order: DrainOrder, node: Node, rest: str, token: int) -> None:
+        assert self._executor is not None
+        try:
+            self._executor.stop(node.kind, node.id)
+        except SupervisorFailed as error:
+            self._troubles.began(f"stop {node.id}", error)
+            return
+        self._troubles.ended(f"stop {node.id}", f"{node.id} was stopped after all.")
+        self._stopped[node.id] = time.monotonic() + _STOPPED_KEPT_S
+        self._close(order, f"stopped {rest}")
+        decisions.record(
+            "stop", kind=node.kind, node_id=node.id, by=order.by, token=token,
+            reason=f"drained, {rest}",
+        )  # fmt: skip
+
+    @staticmethod
+    def _close(order: DrainOrder, outcome: str) -> None:
+        DrainOrder.objects.filter(pk=order.pk, done_at=None).update(
+            done_at=timezone.now(), outcome=outcome[:200]
+        )
+
+    def _tell(self, view: View | None, token: int) -> None:
+        """Leave in the bus what the page and `nodes` show; nobody decides anything from it."""
+        status = status_of(self._wanted, view, self._heard, self._site, self._options)
+        status |= {
+            "token": token,
+            "executor": "local" if self._executor else "none",
+            "troubles": self._troubles.now(),
+            "scaling": {
+                kind: None
+                if state.verdict is None
+                else {
+                    "count": state.verdict.count,
+                    "reason": state.verdict.reason,
+                    "inputs": state.verdict.inputs,
+                    "starting": sorted(state.starting),
+                }
+                for kind, state in self._scaler.kinds.items()
+            },
+        }
+        with contextlib.suppress(redis.RedisError):  # told already, by _announced
+            self._bus.set(STATUS_KEY, json.dumps(status), ex=STATUS_KEPT_S)
+
+
+def _sessions(view: View | None, node: Node) -> int | None:
+    """Return what a node still works on, over all its backends; None when it is not known."""
+    if view is None:
+        return None
+    servers = [view.of(backend).get(node.id) for backend in BACKENDS[node.kind]]
+    return sum(server.sessions + server.queued for server in servers if server is not None)
+
+
+def status_of(
+    wanted: Sequence[Node], view: View | None, heard: set[str], site: Site, options: BalancingConf
+) -> dict[str, Any]:
+    """Return nodes and queues as JSON-ready values."""
+    rows = []
+    for node in wanted:
+        server = view.of(BACKENDS[node.kind][0]).get(node.id) if view else None
+        row = asdict(node) | {"heard": node.id in heard}
+        row |= {
+            "state": server.status.lower() if server else "unknown",
+            "check": server.check if server else "",
+            "sessions": _sessions(view, node),
+            "answers": server.answers if server else None,
+            "errors": server.errors if server else None,
+            "latency_ms": server.latency_ms if server else None,
+        }
+        rows.append(row)
+    queues = {
+        kind: {
+            "queued": view.backends[kind].queued,
+            "sessions": view.backends[kind].sessions,
+            "rate_per_s": view.backends[kind].rate_per_s,
+        }
+        for kind in BACKENDS
+        if view is not None and kind in view.backends
+    }
+    return {
+        "at_s": time.time(),
+        "policy": options.policy,
+        "proxy": "up" if view else "away",
+        "address": f"{site.bind}:{site.port}",
+        "nodes": rows,
+        "queues": queues,
+    }

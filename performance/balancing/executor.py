@@ -1,0 +1,52 @@
+"""Who starts and stops nodes: here the local supervisor, by one JSON line over its socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Protocol
+
+from performance.balancing.errors import SupervisorFailed
+
+TIMEOUT_S = 5.0
+
+
+class Executor(Protocol):
+    """Starts and stops nodes by name. Both may be asked twice; both raise SupervisorFailed."""
+
+    def start(self, kind: str, node_id: str) -> None: ...
+
+    def stop(self, kind: str, node_id: str) -> None: ...
+
+
+class LocalExecutor:
+    """Asks `manage.py up` over its Unix socket; each request is bounded to 5 s."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def start(self, kind: str, node_id: str) -> None:
+        self._ask("start", kind, node_id)
+
+    def stop(self, kind: str, node_id: str) -> None:
+        self._ask("stop", kind, node_id)
+
+    def _ask(self, op: str, kind: str, node_id: str) -> None:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(TIMEOUT_S)
+                connection.connect(str(self._path))
+                line = json.dumps({"op": op, "kind": kind, "id": node_id}) + "\n"
+                connection.sendall(line.encode())
+                with connection.makefile("rb") as answers:
+                    said = answers.readline(65_536)
+        except OSError as error:
+            raise SupervisorFailed(op, node_id, str(error) or type(error).__name__) from error
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            raise SupervisorFailed(op, node_id, f"it answered {said[:80]!r}") from None
+        if not isinstance(answer, dict) or not answer.get("ok"):
+            error_text = answer.get("error") if isinstance(answer, dict) else answer
+            raise SupervisorFailed(op, node_id, str(error_text or answer))

@@ -1,0 +1,229 @@
+"""The door of this room: which node answers, and how many there are."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+import msgspec
+from django.utils import timezone
+
+from performance.balancing import autoscaling, decisions, scaling
+from performance.balancing.announce import Heartbeat
+from performance.balancing.balancer import STATUS_KEY
+from performance.balancing.conf import conf
+from performance.balancing.errors import BalancingError, LastNode, OutOfBounds, UnknownNode
+from performance.balancing.health import asgi_healthz, wsgi_healthz
+from performance.balancing.installing import haproxy_binary, proxy_command, render_proxy
+from performance.balancing.leading import run_balancer
+from performance.balancing.models import Decision, DrainOrder, ScaleTarget
+from performance.balancing.nodes import KINDS, Node
+from performance.balancing.registry import Registry
+from performance.balancing.site import Site
+from performance.core import stores
+
+__all__ = [
+    "Autoscaler", "LoadBalancer", "Node", "Site", "announce_this_process", "asgi_healthz",
+    "autoscaler", "balancer", "drain", "haproxy_binary", "latest_decisions", "nodes",
+    "proxy_command", "render_proxy", "run_balancer", "scale", "targets", "wsgi_healthz",
+]  # fmt: skip
+
+# --- this process as a node ---------------------------------------------------------------------
+_heartbeat: Heartbeat | None = None
+
+
+def announce_this_process() -> bool:
+    """Announce this process as a node each second, when PROTIPP_NODE_ADDRESS is set.
+
+    True when it beats now. Calling it twice, or in a forked worker, is right. The kind is
+    PROTIPP_PROCESS, `web` or `live`.
+    """
+    global _heartbeat
+    address = os.environ.get("PROTIPP_NODE_ADDRESS", "")
+    kind = os.environ.get("PROTIPP_PROCESS", "")
+    if not address or kind not in KINDS:
+        return False
+    if _heartbeat is None:
+        options = conf()
+        node = Node(
+            id=os.environ.get("PROTIPP_NODE_ID") or f"{kind}-{os.getpid()}",
+            kind=kind,
+            address=address,
+            slots=options.slots(kind),
+            build=os.environ.get("PROTIPP_BUILD", ""),
+            started_at=time.time(),
+        )
+        _heartbeat = Heartbeat(node, _registry, options.heartbeat_s)
+    _heartbeat.start()
+    return True
+
+
+def _registry() -> Registry:
+    return Registry(stores.bus(), conf())
+
+
+# --- what staff and commands do -----------------------------------------------------------------
+class LoadBalancer:
+    """The nodes as they are, and the wish to empty one."""
+
+    def status(self) -> dict[str, Any] | None:
+        """Return what the leading balancer told last, or None when none leads.
+
+        One GET. It holds `at_s`, `nodes`, `queues`, `scaling`, `troubles` and `policy`.
+        Raises redis.RedisError.
+        """
+        raw: Any = stores.bus().get(STATUS_KEY)
+        return json.loads(raw) if raw else None
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return every node: the balancer's view of it, else what it announces itself."""
+        status = self.status()
+        if status is not None:
+            return list(status["nodes"])
+        return [
+            msgspec.to_builtins(node) | {"state": "unknown", "heard": True}
+            for node in _registry().nodes()
+        ]
+
+    def drain(self, node_id: str, *, by: str, stop: bool = True) -> str:
+        """Order that a node takes nothing new and, with `stop`, ends once it is empty.
+
+        Returns what will happen. Twice is once. Raises UnknownNode, and LastNode when nobody of
+        its kind would be left to answer.
+        """
+        there = {node["id"]: node for node in self.nodes()}
+        node = there.get(node_id)
+        if node is None:
+            raise UnknownNode(node_id, sorted(there))
+        open_orders = set(DrainOrder.objects.filter(done_at=None).values_list("node_id", flat=True))
+        if node_id in open_orders:
+            return f"{node_id} is being drained already."
+        left = [
+            other
+            for other in there.values()
+            if other["kind"] == node["kind"]
+            and other["id"] not in open_orders | {node_id}
+            and other["state"] in {"up", "unknown"}
+        ]
+        if not left:
+            raise LastNode(node_id, node["kind"])
+        _, created = DrainOrder.objects.get_or_create(
+            node_id=node_id, done_at=None, defaults={"kind": node["kind"], "stop": stop, "by": by}
+        )
+        if created:
+            decisions.record("drain", kind=node["kind"], node_id=node_id, by=by, reason="asked for")
+        end = "is then stopped" if stop else "stays empty until it is undrained"
+        return f"{node_id} takes nothing new, ends what it has and {end}."
+
+    def undrain(self, node_id: str, *, by: str) -> str:
+        """Take an open drain order back; UnknownNode when there is none for that node."""
+        taken_back = DrainOrder.objects.filter(node_id=node_id, done_at=None).update(
+            done_at=timezone.now(), outcome=f"taken back by {by}"[:200]
+        )
+        if not taken_back:
+            ordered = DrainOrder.objects.filter(done_at=None).values_list("node_id", flat=True)
+            raise UnknownNode(node_id, sorted(ordered))
+        decisions.record("drain", node_id=node_id, by=by, reason="the drain was taken back")
+        return f"{node_id} takes requests again."
+
+
+class Autoscaler:
+    """How many nodes there should be: by demand, or as a person says."""
+
+    def set(self, kind: str, count: int, *, by: str) -> str:
+        """Hold this many nodes of a kind until `release`; OutOfBounds beyond the settings."""
+        _refuse_unknown_kind(kind)
+        low, high = conf().bounds(kind)
+        if not low <= count <= high:
+            raise OutOfBounds(kind, count, low, high)
+        before = ScaleTarget.objects.filter(kind=kind).values_list("count", flat=True).first()
+        ScaleTarget.objects.update_or_create(kind=kind, defaults={"count": count, "by": by})
+        decisions.record(
+            "pin", kind=kind, before=before, after=count, by=by, reason=f"{count} asked for"
+        )
+        return f"{count} {kind} nodes are held from now on, whatever the demand."
+
+    def release(self, kind: str, *, by: str) -> str:
+        """Let demand decide again."""
+        _refuse_unknown_kind(kind)
+        deleted, _ = ScaleTarget.objects.filter(kind=kind).delete()
+        if not deleted:
+            return f"Demand decides over {kind} nodes already."
+        decisions.record("pin", kind=kind, by=by, reason="given back to the autoscaler")
+        return f"Demand decides over {kind} nodes again."
+
+    def replay(self, lines: TextIO, kind: str = "web", boot_s: float = 5.0) -> scaling.Replay:
+        """Play a recorded demand, one JSON object a line, through the scaler's own rules.
+
+        Each has `at_s` and `in_use`, and may have `queued`, `queue_ms` and `cpu_ratio`.
+        BalancingError names the first line that cannot be read.
+        """
+        _refuse_unknown_kind(kind)
+        return scaling.replay(_samples(lines), autoscaling.policy_of(conf(), kind), boot_s)
+
+
+def _refuse_unknown_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise BalancingError(f"There are no {kind!r} nodes; the kinds are: {', '.join(KINDS)}.")
+
+
+class _Recorded(msgspec.Struct):
+    at_s: float
+    in_use: int
+    queued: int = 0
+    queue_ms: float | None = None
+    cpu_ratio: float | None = None
+
+
+def _samples(lines: TextIO) -> Iterable[scaling.Sample]:
+    last_s = float("-inf")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            seen = msgspec.json.decode(line, type=_Recorded)
+        except msgspec.MsgspecError as error:
+            raise BalancingError(
+                f"Line {number} is no sample ({error}); it looks like "
+                '{"at_s": 0, "in_use": 12, "queued": 0}.'
+            ) from None
+        if seen.at_s < last_s or seen.in_use < 0 or seen.queued < 0:
+            raise BalancingError(
+                f"Line {number} goes back in time or below zero: at_s {seen.at_s}, in_use "
+                f"{seen.in_use}, queued {seen.queued}."
+            )
+        last_s = seen.at_s
+        yield scaling.Sample(
+            at_s=seen.at_s, ready=0, in_use=seen.in_use, queued=seen.queued,
+            queue_ms=seen.queue_ms, cpu_ratio=seen.cpu_ratio,
+        )  # fmt: skip
+
+
+balancer = LoadBalancer()
+autoscaler = Autoscaler()
+
+
+def nodes() -> list[dict[str, Any]]:
+    return balancer.nodes()
+
+
+def drain(node_id: str, *, by: str, stop: bool = True) -> str:
+    return balancer.drain(node_id, by=by, stop=stop)
+
+
+def scale(kind: str, count: int | None, *, by: str) -> str:
+    """Hold `count` nodes of a kind; None lets demand decide."""
+    return autoscaler.release(kind, by=by) if count is None else autoscaler.set(kind, count, by=by)
+
+
+def latest_decisions(limit: int = 30) -> list[Decision]:
+    """Return the newest decisions first. One query."""
+    return list(Decision.objects.order_by("-id")[:limit])
+
+
+def targets() -> dict[str, int]:
+    """Return what people set by hand, by kind. One query."""
+    return dict(ScaleTarget.objects.values_list("kind", "count"))
