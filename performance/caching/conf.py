@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.exceptions import ImproperlyConfigured
+
+from performance.core.conf import load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachingConf:
+    """The options of `PERFORMANCE["CACHING"]`. Times are in seconds, sizes in bytes."""
+
+    namespace: str = "protipp"
+    """The start of every key in `CACHE_URL`: two sites on one server must differ here."""
+    default_ttl_s: float = 60
+    """How long a value counts as fresh, for a family that does not say."""
+    default_stale_s: float = 60
+    """How long after that it may be served while it is refreshed behind."""
+    jitter: float = 0.1
+    """Share of the TTL, 0 to 1, taken off at random so that keys do not expire together."""
+    xfetch_beta: float = 1.0
+    """How eager early refreshes are: 0 turns them off, 2 starts them twice as early."""
+    lease_s: float = 10
+    """How long one process may be the only one to compute a key; longer than any loader takes."""
+    lease_wait_s: float = 2
+    """How long others wait for it before they compute themselves."""
+    patience_s: float = 1
+    """How long a caller waits for a refresh when an older copy could still be served."""
+    retry_s: float = 1
+    """How long after a failed refresh the next one is tried, while a copy is being served."""
+    compress_from_bytes: int = 1024
+    max_value_bytes: int = 4 * 1024 * 1024
+    """A larger value is served and not stored, and counted as `too_big`."""
+    memory_bytes: int = 16 * 1024 * 1024
+    """What one family may hold in the memory of one process."""
+    alone_s: float = 1
+    """How long memory may answer while the store is away and nobody can tell it of a change."""
+    refresh_threads: int = 4
+    refresh_queue: int = 200
+    """Refreshes that may wait for a thread; more are dropped and counted, not queued."""
+
+    def __post_init__(self) -> None:
+        self._within("jitter", 0, 1)
+        self._within("xfetch_beta", 0, 100)
+        for name in ("default_ttl_s", "lease_s", "retry_s", "refresh_threads", "max_value_bytes"):
+            if getattr(self, name) <= 0:
+                raise ImproperlyConfigured(
+                    f"PERFORMANCE['CACHING'][{name!r}] is {getattr(self, name)}; "
+                    "it must be above 0."
+                )
+        if not self.namespace or any(letter in self.namespace for letter in " \r\n*{}"):
+            raise ImproperlyConfigured(
+                f"PERFORMANCE['CACHING']['namespace'] is {self.namespace!r}; "
+                "it must be a short word without spaces, braces or *."
+            )
+
+    def _within(self, name: str, low: float, high: float) -> None:
+        if not low <= getattr(self, name) <= high:
+            raise ImproperlyConfigured(
+                f"PERFORMANCE['CACHING'][{name!r}] is {getattr(self, name)}; "
+                f"it must lie between {low} and {high}."
+            )
+
+
+def conf() -> CachingConf:
+    return load(CachingConf, "CACHING")

@@ -1,0 +1,164 @@
+"""Reading: what one key is called everywhere, and what of it lies where."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from performance.caching import runtime as runtimes
+from performance.caching.conf import conf
+from performance.caching.envelope import Envelope, State, Unreadable, judge, unseal
+from performance.caching.memory import Cell, Entry
+from performance.caching.policy import Policy
+
+if TYPE_CHECKING:
+    from performance.caching.families import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value as the cache holds it, with where it came from."""
+
+    held: Any
+    source: str
+    """`l1`, `l2`, `stale`, `fallback`, `miss` (just computed) or `bypass`."""
+    created_s: float
+    """Unix time at which its loader began."""
+    fresh_until_s: float
+    stored: bool = True
+    shared: bool = False
+    """True when another caller's computation was waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One read of one key: its names, and the cells that were alive before it asked the store."""
+
+    arguments: tuple[Any, ...]
+    key: str
+    lease: str
+    tags: tuple[str, ...]
+    generation_keys: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    policy: Policy
+    runtime: runtimes.Runtime
+
+    @property
+    def keys(self) -> list[str]:
+        return [self.key, *self.generation_keys]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What the store has of a key. `envelope` is None with State.MISS."""
+
+    state: State
+    envelope: Envelope | None
+    generations: tuple[bytes | None, ...]
+
+
+def ticket(family: Family[..., Any], arguments: tuple[Any, ...]) -> Ticket:
+    runtime = runtimes.current()
+    policy = family.policy
+    name = (
+        f"{conf().namespace}:v:{family.name}:{policy.version}:{family.schema_hash}:"
+        f"{family.digest(arguments)}"
+    )
+    tags = family.tags_of(arguments)
+    return Ticket(
+        arguments=arguments,
+        key=name,
+        lease=f"{name}:lease",
+        tags=tags,
+        generation_keys=tuple(runtime.generation_key(tag) for tag in tags),
+        cells=runtime.cells.take(tags),
+        policy=policy,
+        runtime=runtime,
+    )
+
+
+def assess(family: Family[..., Any], ticket: Ticket, values: Sequence[bytes | None]) -> Copy:
+    """Say what `values` (of the key, then of its generations) are worth; never raises."""
+    stored, generations = values[0], tuple(values[1:])
+    if stored is None:
+        return Copy(State.MISS, None, generations)
+    try:
+        envelope = unseal(stored, schema=family.schema_hash, max_bytes=conf().max_value_bytes)
+    except Unreadable:
+        family.counts.unreadable += 1
+        return Copy(State.MISS, None, generations)
+    policy = ticket.policy
+    state = judge(
+        envelope,
+        list(generations),
+        now_s=ticket.runtime.clock(),
+        ttl_s=policy.ttl_s,
+        stale_s=policy.stale_s,
+        max_stale_s=policy.max_stale_s,
+    )
+    return Copy(state, None if state is State.MISS else envelope, generations)
+
+
+def open_copy(family: Family[..., Any], ticket: Ticket, copy: Copy, source: str) -> Found | None:
+    """Return the copy's value; None, and counted, when its payload is not what the schema says."""
+    envelope = copy.envelope
+    if envelope is None:
+        return None
+    try:
+        held = family.hold(envelope.payload)
+    except msgspec.MsgspecError:
+        family.counts.unreadable += 1
+        return None
+    found = Found(held, source, envelope.created_s, fresh_until_s(envelope, ticket.policy))
+    family.counts.saved_us += int(envelope.cost_ms * 1000)
+    if copy.state is State.FRESH:
+        remember(family, ticket, found, weight=len(envelope.payload), cost_ms=envelope.cost_ms)
+    return found
+
+
+def fresh_until_s(envelope: Envelope, policy: Policy) -> float:
+    return min(envelope.soft_s, envelope.created_s + policy.ttl_s)
+
+
+def remember(
+    family: Family[..., Any], ticket: Ticket, found: Found, *, weight: int, cost_ms: float
+) -> None:
+    """Keep a fresh value in memory, no longer than it is fresh."""
+    policy = ticket.policy
+    wanted_s = policy.ttl_s if policy.strategy == "memory" else policy.memory_s
+    live_s = min(
+        ticket.runtime.memory_limit_s(wanted_s), found.fresh_until_s - ticket.runtime.clock()
+    )
+    if live_s <= 0:
+        return
+    family.memory.put(
+        ticket.arguments,
+        Entry(
+            found.held,
+            until=time.monotonic() + live_s,
+            cells=ticket.cells,
+            created_s=found.created_s,
+            fresh_until_s=found.fresh_until_s,
+            cost_us=int(cost_ms * 1000),
+            weight=weight,
+        ),
+    )
+
+
+def is_early(envelope: Envelope, policy: Policy, now_s: float) -> bool:
+    """Say whether this reader should refresh before expiry, by XFetch.
+
+    The dearer the value and the nearer its end, the likelier; among many readers about one does.
+    (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, 2015.)
+    """
+    beta = conf().xfetch_beta
+    if not beta:
+        return False
+    head_start_s = envelope.cost_ms / 1000 * beta * -math.log(1.0 - random.random())
+    return now_s + head_start_s >= fresh_until_s(envelope, policy)

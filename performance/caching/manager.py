@@ -1,0 +1,141 @@
+"""CacheManager: the register of families, and what is done to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+from performance.caching import runtime as runtimes
+from performance.caching import transactions
+from performance.caching.conf import conf
+from performance.caching.errors import UnknownFamily
+from performance.caching.fakes import FakeStore
+from performance.caching.families import Family
+from performance.caching.policy import Policy
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CacheManager:
+    """One a process; `cache` is it."""
+
+    def families(self) -> list[Family[..., Any]]:
+        return [runtimes.families()[name] for name in sorted(runtimes.families())]
+
+    def family(self, name: str) -> Family[..., Any]:
+        """Return the family of that name; UnknownFamily lists those that there are."""
+        try:
+            found: Family[..., Any] = runtimes.families()[name]
+        except KeyError:
+            raise UnknownFamily(name, sorted(runtimes.families())) from None
+        return found
+
+    def register(self, family: Family[..., Any]) -> None:
+        known = runtimes.families().get(family.name)
+        if known is not None and _origin(known) != _origin(family):
+            raise ImproperlyConfigured(
+                f"Two cached families are called {family.name!r}: {_origin(known)} and "
+                f"{_origin(family)}. Rename one."
+            )
+        runtimes.families()[family.name] = family
+
+    def invalidate(self, *tags: str, hard: bool = True, using: str = "default") -> bool:
+        """Make everything under `tags` a miss (`hard`), or stale: served while it is refreshed.
+
+        Inside a transaction it happens after COMMIT, and not at all after a rollback. One round
+        trip, whatever the tags hold. False when the store is away: then this process goes on
+        trying, and whoever must be certain (an outbox) tries again too.
+        """
+        runtime = runtimes.current()
+        if tags and transactions.in_transaction(using):
+            transactions.on_commit(
+                tags, lambda: runtimes.current().invalidate(tags, hard=hard), using=using
+            )
+            return True
+        return not tags or runtime.invalidate(tags, hard=hard)
+
+    def purge(self, *families: str, hard: bool = True) -> bool:
+        """Invalidate whole families, all of them without names; UnknownFamily for a wrong one."""
+        chosen = [self.family(name) for name in families] if families else self.families()
+        return self.invalidate(*(family.own_tag for family in chosen), hard=hard)
+
+    @contextmanager
+    def fake(self) -> Iterator[FakeStore]:
+        """Give a test a store of its own, with a clock to move and `away` to switch it off."""
+        store = FakeStore()
+        runtime = runtimes.Runtime(runtimes.families(), store=store)
+        runtime.clock = store.clock
+        before = runtimes.replace(runtime)
+        try:
+            yield store
+        finally:
+            runtimes.replace(before)
+            runtime.stop()
+
+
+def _origin(family: Family[..., Any]) -> str:
+    wrapped = family.__wrapped__
+    return f"{wrapped.__module__}.{getattr(wrapped, '__qualname__', family.name)}"
+
+
+cache = CacheManager()
+
+
+def cached(
+    name: str,
+    *,
+    ttl_s: float | None = None,
+    stale_s: float | None = None,
+    max_stale_s: float | None = None,
+    memory_s: float = 1,
+    schema: Any = Any,
+    tags: Callable[..., Iterable[str]] | None = None,
+    warm: Callable[[], Iterable[tuple[Any, ...]]] | None = None,
+    cdn: str | None = None,
+    strategy: str | None = None,
+    raises: tuple[type[Exception], ...] = (),
+    memory_entries: int | None = None,
+) -> Callable[[Callable[P, T]], Family[P, T]]:
+    """Make a function a cached family under `name`.
+
+    A value is fresh for `ttl_s`; served for `stale_s` more while it is refreshed behind; and up to
+    `max_stale_s` (by default the same) when refreshing fails: beyond it RefreshFailed is raised.
+    `memory_s` is how long a process may answer without asking the store. `tags(*arguments)` names
+    what it depends on. `warm()` yields the argument tuples worth having before they are asked for.
+    `cdn="public"` lets shared caches keep the answer. What is listed in `raises` is an answer of
+    the loader (such as DoesNotExist) and passes through.
+    """
+    stale_s = conf().default_stale_s if stale_s is None else stale_s
+    if cdn not in (None, "public"):
+        raise ImproperlyConfigured(f"Family {name!r}: cdn is {cdn!r}; it must be None or 'public'.")
+    try:
+        policy = Policy(
+            ttl_s=conf().default_ttl_s if ttl_s is None else ttl_s,
+            stale_s=stale_s,
+            max_stale_s=stale_s if max_stale_s is None else max_stale_s,
+            memory_s=memory_s,
+            strategy=strategy or ("cdn" if cdn else "redis"),
+        )
+    except ValueError as error:
+        raise ImproperlyConfigured(f"Family {name!r}: {error}") from None
+
+    def decorate(loader: Callable[P, T]) -> Family[P, T]:
+        family: Family[P, T] = Family(
+            name,
+            loader,
+            policy=policy,
+            schema=schema,
+            tags=tags,
+            warm=warm,
+            cdn=cdn,
+            raises=raises,
+            memory_entries=memory_entries,
+        )
+        cache.register(family)
+        return family
+
+    return decorate

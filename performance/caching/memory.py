@@ -1,0 +1,129 @@
+"""The first tier: values in this process's memory, and how they learn that a tag has changed.
+
+An entry holds one Cell a tag. Whoever hears of a change kills the cell, and with it every entry
+that holds it: no index from tags to entries, and nothing to clean up. A fetch takes its cells
+*before* it asks the store, so a change that is heard of meanwhile makes the late entry dead.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import cachebox
+
+ENTRY_OVERHEAD_BYTES = 400
+
+
+class Cell:
+    """One tag as this process knows it: alive until somebody says that the tag has changed."""
+
+    __slots__ = ("__weakref__", "alive")
+
+    def __init__(self) -> None:
+        self.alive = True
+
+
+class Cells:
+    """The living cells by tag. An unused cell vanishes by itself: the mapping holds it weakly."""
+
+    def __init__(self) -> None:
+        self._cells: weakref.WeakValueDictionary[str, Cell] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def take(self, tags: Iterable[str]) -> tuple[Cell, ...]:
+        with self._lock:
+            return tuple(self._take(tag) for tag in tags)
+
+    def _take(self, tag: str) -> Cell:
+        cell = self._cells.get(tag)
+        if cell is None:
+            cell = self._cells[tag] = Cell()
+        return cell
+
+    def kill(self, tags: Iterable[str]) -> None:
+        with self._lock:
+            for tag in tags:
+                cell = self._cells.pop(tag, None)
+                if cell is not None:
+                    cell.alive = False
+
+    def kill_all(self) -> None:
+        with self._lock:
+            for cell in list(self._cells.values()):
+                cell.alive = False
+            self._cells.clear()
+
+
+class Entry:
+    """One value in memory. `until` is monotonic, so a clock that jumps moves nothing."""
+
+    __slots__ = ("cells", "cost_us", "created_s", "fresh_until_s", "until", "value", "weight")
+
+    def __init__(
+        self,
+        value: Any,
+        *,
+        until: float,
+        cells: tuple[Cell, ...],
+        created_s: float,
+        fresh_until_s: float,
+        cost_us: int,
+        weight: int,
+    ) -> None:
+        self.value = value
+        self.until = until
+        self.cells = cells
+        self.created_s = created_s
+        self.fresh_until_s = fresh_until_s
+        self.cost_us = cost_us
+        self.weight = weight
+
+
+def _weight(key: Any, entry: Entry) -> int:
+    return entry.weight + ENTRY_OVERHEAD_BYTES
+
+
+class Memory:
+    """One family's entries, least recently used first out; bounded in bytes and, if told, in count.
+
+    1, 1.0 and True are one key to a dict; they are three here, as they are in the store.
+    """
+
+    def __init__(self, *, max_bytes: int, max_entries: int | None = None) -> None:
+        self._entries: cachebox.LRUCache[Any, Entry] = (
+            cachebox.LRUCache(max_bytes, getsizeof=_weight)
+            if max_entries is None
+            else cachebox.LRUCache(max_entries)
+        )
+        self.max_bytes = max_bytes
+
+    def get(self, arguments: tuple[Any, ...]) -> Entry | None:
+        """Return the entry when it is alive and within its time; TypeError for unhashable keys."""
+        entry = self._entries.get((*arguments, *map(type, arguments)))
+        if entry is None or entry.until < time.monotonic():
+            return None
+        for cell in entry.cells:
+            if not cell.alive:
+                return None
+        return entry
+
+    def put(self, arguments: tuple[Any, ...], entry: Entry) -> None:
+        if entry.weight + ENTRY_OVERHEAD_BYTES <= self.max_bytes:
+            self._entries.insert((*arguments, *map(type, arguments)), entry)
+
+    def drop(self, arguments: tuple[Any, ...]) -> None:
+        self._entries.pop((*arguments, *map(type, arguments)), None)
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(_weight(None, entry) for entry in self._entries.values())

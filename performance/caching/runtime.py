@@ -1,0 +1,205 @@
+"""What one process holds for its caches: store, cells, flights, threads. Made when first used.
+
+After a fork the child makes its own: threads and sockets do not survive one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.conf import settings
+
+from performance.caching import overrides, stats
+from performance.caching.coherence import Follower
+from performance.caching.conf import conf
+from performance.caching.errors import StoreAway
+from performance.caching.flights import Flights
+from performance.caching.memory import Cells
+from performance.caching.policy import Override
+from performance.caching.store import RedisStore, Store
+from performance.caching.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.5
+UNSENT_LIMIT = 10_000
+
+
+class Runtime:
+    """`families` is the registry's own mapping: every family that this process knows."""
+
+    def __init__(self, families: dict[str, Any], *, store: Store | None = None) -> None:
+        self.families = families
+        self.store: Store = store or RedisStore()
+        self.cells = Cells()
+        self.flights = Flights()
+        self.workers = Workers(threads=conf().refresh_threads, queue=conf().refresh_queue)
+        self.clock: Callable[[], float] = time.time
+        self.overrides: dict[str, Override] = {}
+        self._unsent: dict[str, bool] = {}
+        self._unsent_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._follower: Follower | None = None
+        self._keeper: threading.Thread | None = None
+
+    # --- memory ---------------------------------------------------------------------------------
+
+    @property
+    def hearing(self) -> bool:
+        """True while every change of a tag reaches this process, so that memory may answer."""
+        return self._follower is None or self._follower.hearing
+
+    def memory_limit_s(self, memory_s: float) -> float:
+        """Return how long an entry may live in memory now; 0 means not at all.
+
+        While the store itself is away nobody can invalidate for us: memory goes on for a moment.
+        """
+        if self.hearing:
+            return memory_s
+        return min(memory_s, conf().alone_s) if self.store.breaker.is_open else 0.0
+
+    def forget_tags(self, tags: Iterable[str]) -> None:
+        self.cells.kill(tags)
+
+    def forget_all(self) -> None:
+        self.cells.kill_all()
+        for family in list(self.families.values()):
+            family.memory.clear()
+
+    # --- invalidation ---------------------------------------------------------------------------
+
+    def generation_key(self, tag: str) -> str:
+        return f"{conf().namespace}:g:{tag}"
+
+    def invalidate(self, tags: Iterable[str], *, hard: bool) -> bool:
+        """Give the tags new generations; False when the store is away, and then it is retried."""
+        tags = list(dict.fromkeys(tags))
+        self.forget_tags(tags)
+        keys = [self.generation_key(tag) for tag in tags]
+        try:
+            if hard:
+                self.store.harden(keys)
+            else:
+                self.store.soften(keys)
+        except StoreAway as error:
+            logger.warning("Could not invalidate %d tags yet: %s", len(tags), error)
+            self._keep_for_later(tags, hard)
+            return False
+        self.forget_tags(tags)  # what a reader fetched between the two lines above
+        return True
+
+    def _keep_for_later(self, tags: list[str], hard: bool) -> None:
+        with self._unsent_lock:
+            for tag in tags:
+                if len(self._unsent) < UNSENT_LIMIT or tag in self._unsent:
+                    self._unsent[tag] = self._unsent.get(tag, False) or hard
+
+    def resend(self) -> None:
+        """Send what could not be sent while the store was away."""
+        with self._unsent_lock:
+            unsent, self._unsent = self._unsent, {}
+        for hard in (True, False):
+            tags = [tag for tag, was_hard in unsent.items() if was_hard is hard]
+            if tags:
+                self.invalidate(tags, hard=hard)
+
+    # --- threads --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        prefix = self.generation_key("")
+        self._follower = Follower(prefix, changed=self.forget_tags, lost=self.forget_all)
+        self._follower.start()
+        self._keeper = threading.Thread(target=self._keep, name="cache-keeper", daemon=True)
+        self._keeper.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._follower is not None:
+            self._follower.stop()
+        if self._keeper is not None:
+            self._keeper.join(timeout=3)
+        self.workers.stop()
+
+    def _keep(self) -> None:
+        """Twice a second: take settings over, send counters, resend invalidations."""
+        poller, sender = overrides.Poller(), stats.Sender()
+        process = f"{settings.NODE_ID}:{os.getpid()}"
+        while not self._stopping.wait(TICK_S):
+            if self._unsent:
+                self.resend()
+            try:
+                changed = poller.changed()
+                if changed is not None:
+                    self.take_over(changed)
+                counts = {name: family.counts for name, family in list(self.families.items())}
+                sender.send(counts, process, self.state(process))
+            except stats.Away as error:
+                logger.debug("The bus is away: %s", error)  # its own alert says so, not each tick
+
+    def take_over(self, changed: dict[str, Override]) -> None:
+        self.overrides = changed
+        for family in list(self.families.values()):
+            family.override(changed.get(family.name))
+
+    def state(self, process: str) -> dict[str, Any]:
+        families = list(self.families.values())
+        return {
+            "process": process,
+            "store": "away" if self.store.breaker.is_open else "up",
+            "breaker_opened": self.store.breaker.opened,
+            "memory": "on" if self.hearing else "off",
+            "pushes": self._follower.pushes if self._follower else 0,
+            "push_losses": self._follower.losses if self._follower else 0,
+            "refreshes_dropped": self.workers.dropped,
+            "entries": {family.name: len(family.memory) for family in families},
+            "bytes": {family.name: family.memory.held_bytes for family in families},
+        }
+
+
+_families: dict[str, Any] = {}
+_current: Runtime | None = None
+_starting = threading.Lock()
+
+
+def families() -> dict[str, Any]:
+    return _families
+
+
+def current() -> Runtime:
+    """Return this process's runtime, with its threads running."""
+    return _current or _start()
+
+
+def _start() -> Runtime:
+    global _current
+    with _starting:
+        if _current is None:
+            runtime = Runtime(_families)
+            runtime.start()
+            _current = runtime
+        return _current
+
+
+def replace(runtime: Runtime | None) -> Runtime | None:
+    """Put another runtime in place, or None to make a new one when next used; return the old."""
+    global _current
+    before, _current = _current, runtime
+    for family in list(_families.values()):
+        family.memory.clear()
+    return before
+
+
+def _after_fork() -> None:
+    global _current, _starting
+    _current = None
+    _starting = threading.Lock()
+    for family in _families.values():
+        family.renew()  # its counters were the parent's, and a lock in it may have been held
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from performance.caching import runtime as runtimes
+from performance.caching.services import cache
+
+
+@pytest.fixture(autouse=True)
+def _fresh_runtime():
+    """Each test has its own threads and memory, and leaves no family behind."""
+    known = dict(runtimes.families())
+    runtimes.replace(None)
+    yield
+    runtime = runtimes.replace(None)
+    if runtime is not None:
+        runtime.stop()
+    runtimes.families().clear()
+    runtimes.families().update(known)
+
+
+@pytest.fixture
+def fake():
+    with cache.fake() as store:
+        yield store
+
+
+def _eventually(condition: Callable[[], object], *, within_s: float = 2.0) -> float:
+    """Wait until `condition()` is true and return the seconds it took; fail after `within_s`."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > within_s:
+            pytest.fail(f"not so within {within_s} s")
+        time.sleep(0.002)
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def eventually():
+    return _eventually
+
+
+@pytest.fixture
+def hearing():
+    """The running cache of this process, once the store's push reaches it."""
+    runtime = runtimes.current()
+    _eventually(lambda: runtime.hearing)
+    return runtime
