@@ -7,11 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from performance.core import stores
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = Path(os.environ.get("PROTIPP_SAMPLES") or ROOT.parent / "shared" / "data")
+
+# Nothing is built for the tests, so files keep their plain names; tests/performance/cdn builds.
+settings.STORAGES["staticfiles"]["BACKEND"] = (
+    "django.contrib.staticfiles.storage.StaticFilesStorage"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,9 @@ class CDNManager:
 
 manager = CDNManager()
 
+LEVELS = {Purge.State.PENDING: "warn", Purge.State.SENT: "good", Purge.State.FAILED: "bad"}
+"""How loudly the page shows a purge's state."""
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -136,7 +139,9 @@ def overview() -> dict[str, Any]:
         },
         "purges": [
             {
-                "at": purge.created_at.isoformat(),
+                "key": str(purge.pk),
+                "level": LEVELS[purge.state],
+                "at": purge.created_at.isoformat(sep=" ", timespec="seconds"),
                 "targets": [*purge.tags, *purge.urls][:20],
                 "items": purge.items,
                 "soft": purge.soft,

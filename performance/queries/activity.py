@@ -23,8 +23,14 @@ _RUNNING = """
 
 
 def running() -> list[dict[str, Any]]:
-    """Return the statements under way, longest first; `blocked_by` holds the pids they wait for."""
-    return rows(_RUNNING)
+    """Return the statements under way, longest first; `blocked_by` holds the pids they wait for.
+
+    `backend_start` is ISO 8601 with microseconds: with the pid it names one backend for ever.
+    """
+    return [
+        {**row, "backend_start": row["backend_start"].isoformat(timespec="microseconds")}
+        for row in rows(_RUNNING)
+    ]
 
 
 def connections() -> list[dict[str, Any]]:
@@ -39,20 +45,20 @@ def connections() -> list[dict[str, Any]]:
     )
 
 
-def lock_tree() -> list[dict[str, Any]]:
+def lock_tree(under_way: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Return each blocked backend below the one that blocks it: `depth` 0 is a root.
 
     A backend that waits for two stands below both. A cycle, which the server ends by itself after
     a second, is cut where it closes.
     """
-    waiting = {row["pid"]: row for row in running()}
+    waiting = {row["pid"]: row for row in (running() if under_way is None else under_way)}
     blocked_by = {pid: set(row["blocked_by"]) for pid, row in waiting.items()}
     roots = sorted({pid for pids in blocked_by.values() for pid in pids if not blocked_by.get(pid)})
     tree: list[dict[str, Any]] = []
 
     def add(pid: int, depth: int, above: frozenset[int]) -> None:
         row = waiting.get(pid, {"pid": pid, "sql": "(not visible to our role)", "ms": None})
-        tree.append({**row, "depth": depth})
+        tree.append({**row, "depth": depth, "steps": list(range(depth))})
         for child, pids in sorted(blocked_by.items()):
             if pid in pids and child not in above:
                 add(child, depth + 1, above | {child})

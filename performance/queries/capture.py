@@ -122,10 +122,12 @@ def _tell(key: str, sql: str, found: dict[str, Any]) -> None:
 def findings(key: str) -> list[dict[str, Any]]:
     """Return what was told under `key`, newest first; empty while the bus is away."""
     try:
-        stored = stores.bus().hvals(key)
+        stored = stores.bus().hgetall(key)
     except redis.RedisError:
         return []
-    found: list[dict[str, Any]] = [json.loads(value) for value in stored]
+    found: list[dict[str, Any]] = [
+        {"key": field.decode(), **json.loads(value)} for field, value in stored.items()
+    ]
     return sorted(found, key=lambda one: one["seen_unix_s"], reverse=True)
 
 

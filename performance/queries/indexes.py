@@ -62,7 +62,7 @@ def tables() -> list[dict[str, Any]]:
         SELECT relname AS "table", pg_total_relation_size(relid) AS size_bytes,
                n_live_tup AS rows, n_dead_tup AS dead_rows, seq_scan AS sequential_scans,
                coalesce(idx_scan, 0) AS index_scans,
-               greatest(last_vacuum, last_autovacuum) AS vacuumed_at
+               greatest(last_vacuum, last_autovacuum)::text AS vacuumed_at
         FROM pg_stat_user_tables ORDER BY size_bytes DESC LIMIT 30
         """
     )

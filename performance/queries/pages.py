@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Any
 
@@ -19,13 +18,12 @@ class QueriesPage(pages.Page):
     acts = ("queries.cancel", "queries.terminate")
 
     def snapshot(self) -> dict[str, Any]:
-        return {"sequence": int(time.time()), **services.optimizer.overview()}
+        return services.optimizer.overview()
 
 
 class BackendForm(forms.Form):
     pid = forms.IntegerField(min_value=1, max_value=2**31 - 1, label="Process id")
     backend_start = forms.DateTimeField(
-        input_formats=["%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S.%f%z", "iso8601"],
         help_text="As the table of running statements shows it: a process id is used again.",
     )
 

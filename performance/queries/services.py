@@ -43,12 +43,15 @@ class QueryOptimizer:
                 missing = ""
             except StatisticsMissing as error:
                 costliest, missing = [], str(error)
+            running, connections = activity.running(), activity.connections()
             return {
                 "statements": costliest,
                 "statistics_missing": missing,
-                "running": activity.running(),
-                "locks": activity.lock_tree(),
-                "connections": activity.connections(),
+                "running": running,
+                "blocked": sum(1 for row in running if row["blocked_by"]),
+                "locks": activity.lock_tree(running),
+                "connections": connections,
+                "connection_count": sum(row["connections"] for row in connections),
                 "n_plus_ones": capture.findings(capture.FINDINGS_KEY),
                 "slow": capture.findings(capture.SLOW_KEY)[:25],
                 "unused_indexes": indexes.unused(),

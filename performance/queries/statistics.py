@@ -41,7 +41,8 @@ class Statement:
     """Blocks found in the server's buffers, 0 to 1; None when none was touched."""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """`key` is the query id as text: JavaScript's numbers cannot hold all 64 bits."""
+        return {**asdict(self), "query_id": str(self.query_id), "key": str(self.query_id)}
 
 
 def ensure_extension() -> None:

@@ -1,5 +1,6 @@
 import threading
 import time
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -7,6 +8,7 @@ from django.db import connection
 
 from performance.queries import activity, services
 from performance.queries.errors import BackendNotOurs
+from performance.queries.pages import BackendForm
 
 
 @pytest.fixture
@@ -32,6 +34,10 @@ def sleeper(transactional_db):
     other.close()
 
 
+def started(row):
+    return datetime.fromisoformat(row["backend_start"])
+
+
 def _conninfo():
     known = connection.get_connection_params()
     names = ("dbname", "user", "password", "host", "port")
@@ -49,7 +55,7 @@ def _wait_for(look, timeout_s=5):
 
 def test_a_running_statement_is_seen_and_cancelled(sleeper):
     row, thread, outcome = sleeper
-    services.optimizer.cancel(row["pid"], row["backend_start"])
+    services.optimizer.cancel(row["pid"], started(row))
     thread.join(timeout=5)
 
     assert isinstance(outcome[0], psycopg.errors.QueryCanceled)
@@ -57,7 +63,7 @@ def test_a_running_statement_is_seen_and_cancelled(sleeper):
 
 def test_a_connection_is_ended(sleeper):
     row, thread, outcome = sleeper
-    services.optimizer.terminate(row["pid"], row["backend_start"])
+    services.optimizer.terminate(row["pid"], started(row))
     thread.join(timeout=5)
 
     assert isinstance(outcome[0], psycopg.OperationalError)
@@ -66,7 +72,7 @@ def test_a_connection_is_ended(sleeper):
 def test_a_process_id_that_was_used_again_is_left_alone(sleeper):
     row, thread, _ = sleeper
     with pytest.raises(BackendNotOurs, match="another backend's by now"):
-        services.optimizer.cancel(row["pid"], row["backend_start"].replace(year=2001))
+        services.optimizer.cancel(row["pid"], started(row).replace(year=2001))
 
     assert thread.is_alive()
 
@@ -95,3 +101,20 @@ def test_the_lock_tree_puts_the_waiting_below_the_blocker(transactional_db):
     assert [row["depth"] for row in tree] == [0, 1]
     assert "LOCK TABLE" in tree[0]["sql"]
     assert tree[1]["blocked_by"] == [tree[0]["pid"]]
+
+
+def test_the_page_is_complete_without_javascript(admin_client, sleeper):
+    row, *_ = sleeper
+    html = admin_client.get("/admin/performance/queries/").content.decode()
+
+    assert str(row["pid"]) in html
+    assert "pg_sleep(60)" in html
+    assert "Costliest statements" in html
+
+
+def test_the_form_takes_the_start_as_the_table_shows_it(sleeper):
+    row, *_ = sleeper
+    form = BackendForm({"pid": row["pid"], "backend_start": row["backend_start"]})
+
+    assert form.is_valid(), form.errors
+    assert form.cleaned_data["backend_start"] == started(row)
