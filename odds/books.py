@@ -45,9 +45,17 @@ class Book(NamedTuple):
     can_push: bool
 
 
+EXCHANGES = ("betfair_ex", "matchbook", "smarkets", "betdaq", "betopenly", "novig", "prophetx")
+
+
+def is_exchange(bookmaker: str) -> bool:
+    """Say whether The Odds API's key names an exchange: its prices are gross of commission."""
+    return bookmaker == "betfair" or bookmaker.startswith(EXCHANGES)
+
+
 def is_three_way(market: str, sport_key: str) -> bool:
     """Say whether a match can be drawn, so that home and away alone do not cover it."""
-    return "3_way" in market or sport_key.startswith(("soccer", "football-data"))
+    return "3_way" in market or sport_key.startswith(("soccer", "football_data"))
 
 
 Priced = tuple[Offer, Exact]
@@ -58,6 +66,8 @@ def reader_of(market: str) -> Reader | None:
     """Return what groups the offers of `market`; None where completeness cannot be known."""
     if market.endswith("_lay"):  # the price at which one takes bets, not makes them
         return None
+    if market.startswith("h2h_3_way"):
+        return _read_three_way
     if market.startswith("h2h"):
         return _read_winner
     if market.startswith("draw_no_bet"):
@@ -93,6 +103,13 @@ def _read_winner(
     yield Book(None, (home, DRAW, away), three, False)
     if not three_way:
         yield Book(None, (home, away), two, bool(with_draw))
+
+
+def _read_three_way(
+    priced: list[Priced], home: str | None, away: str | None, three_way: bool
+) -> Iterable[Book]:
+    if home and away:  # the market's name says that a draw counts, whoever leaves it out
+        yield Book(None, (home, DRAW, away), _by_outcome(priced), False)
 
 
 def _read_winner_or_void(
