@@ -72,8 +72,14 @@ class Price(models.Model):
     Only the unique key is indexed, so that an update of the price stays on its page (HOT).
     """
 
-    event = models.ForeignKey(Event, models.CASCADE, related_name="prices", db_index=False)
-    bookmaker = models.ForeignKey(Bookmaker, models.PROTECT, related_name="+", db_index=False)
+    # Without constraints in the database: ingest has just locked the event and read the bookmaker
+    # in the same transaction, and checking each row again took a third of an import's time.
+    event = models.ForeignKey(
+        Event, models.CASCADE, related_name="prices", db_index=False, db_constraint=False
+    )
+    bookmaker = models.ForeignKey(
+        Bookmaker, models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     market = models.CharField(max_length=64)
     outcome = models.CharField(max_length=120)
     point = models.DecimalField(max_digits=9, decimal_places=3, null=True)
@@ -201,3 +207,26 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk}: {len(self.tags)} tags"
+
+
+class RefusedQuote(models.Model):
+    """What a source sent that could not be taken: kept apart with its reason, never half-applied.
+
+    The same refusal again only counts `times`, so that a source that repeats itself does not fill
+    the table; rows last seen longer ago than `refused_days` are deleted.
+    """
+
+    source = models.CharField(max_length=120)
+    fingerprint = models.CharField(max_length=32, unique=True)
+    quote = models.JSONField(help_text="The quote as it came, or the beginning of the answer.")
+    reason = models.CharField(max_length=400)
+    times = models.PositiveIntegerField(default=1)
+    first_seen_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-last_seen_at"]
+        indexes = [models.Index(fields=["last_seen_at"], name="refused_lately")]
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"

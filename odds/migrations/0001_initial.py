@@ -69,6 +69,39 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RefusedQuote",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("source", models.CharField(max_length=120)),
+                ("fingerprint", models.CharField(max_length=32, unique=True)),
+                (
+                    "quote",
+                    models.JSONField(
+                        help_text="The quote as it came, or the beginning of the answer."
+                    ),
+                ),
+                ("reason", models.CharField(max_length=400)),
+                ("times", models.PositiveIntegerField(default=1)),
+                (
+                    "first_seen_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "last_seen_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+            ],
+            options={
+                "ordering": ["-last_seen_at"],
+                "indexes": [models.Index(fields=["last_seen_at"], name="refused_lately")],
+            },
+        ),
+        migrations.CreateModel(
             name="Sport",
             fields=[
                 ("key", models.CharField(max_length=80, primary_key=True, serialize=False)),
@@ -298,6 +331,7 @@ class Migration(migrations.Migration):
                 (
                     "bookmaker",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -307,6 +341,7 @@ class Migration(migrations.Migration):
                 (
                     "event",
                     models.ForeignKey(
+                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="prices",

@@ -1,0 +1,141 @@
+"""Take a batch into the database: what changed, its history, what it allows, what must be told.
+
+One transaction a batch, and everything in it: killed anywhere, either all of it is there with its
+outbox row and the feed's cursor, or nothing of it and the feed sends it again. Sent again, it
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from odds import failpoints, ingest_keys, ingest_sql, openings, outbox, partitions, refusals
+from odds.conf import OddsConf, conf
+from odds.quote_checks import Checked, Refusal, check
+from odds.quotes import Batch
+from performance.core import signals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What became of a batch's quotes; `inserted` to `refused` add up to `received`."""
+
+    received: int
+    """Quotes and withdrawals that came."""
+    inserted: int = 0
+    changed: int = 0
+    withdrawn: int = 0
+    """No longer offered: off the board, with the time in history."""
+    unchanged: int = 0
+    """Confirmed as they were."""
+    late: int = 0
+    """Older than what is stored, so left out."""
+    refused: list[Refusal] = field(default_factory=list)
+    clamped: int = 0
+    """Taken, but with a `last_update` in the future, which was set to now."""
+    events: int = 0
+    """Events that the batch was about."""
+    outbox_id: int | None = None
+    """The number of its broadcast; None when nothing changed."""
+
+
+def ingest(batch: Batch, *, now: datetime | None = None) -> IngestReport:
+    """Store `batch` and tell caches and sockets what changed.
+
+    Takes the same number of statements for 1 quote and for 50,000. Quotes that cannot be taken
+    are kept as RefusedQuote rows and never stop the others. Telling comes after COMMIT, and
+    failing to tell never fails the batch: `outbox.deliver` tells again. `now` is for tests.
+
+    Raises django.db.Error when the database cannot take the batch; then nothing of it is stored.
+    """
+    started = time.perf_counter()
+    at = now or datetime.now(UTC)
+    options = conf()
+    checked = check(batch, now=at, conf=options)
+    partitions.make_sure_of(at)
+    with transaction.atomic():
+        report = _store(batch, checked, at, options)
+        failpoints.reach("before_commit")
+    failpoints.reach("after_commit")
+    signals.recorder.observe("ingest", batch.source, time.perf_counter() - started)
+    signals.recorder.count("ingest_prices", batch.source, report.received)
+    return report
+
+
+def _store(batch: Batch, checked: Checked, at: datetime, options: OddsConf) -> IngestReport:
+    with connection.cursor() as cursor:
+        # A plan made for a batch of ten quotes would crawl with fifty thousand.
+        cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        keys = ingest_keys.prepare(cursor, batch, checked)
+        refused = checked.refused + keys.refused
+        cursor.execute(ingest_sql.CREATE_INCOMING)
+        if len(connection.savepoint_ids) > 0:  # inside a caller's transaction: an earlier batch's
+            cursor.execute(ingest_sql.EMPTY_INCOMING)
+        ingest_keys.copy(cursor, keys)
+        failpoints.reach("after_copy")
+        cursor.execute(ingest_sql.MERGE, {"at": at, "most_changes": options.max_changes_a_message})
+        inserted, changed, withdrawn, unchanged, late, touched, changes = cursor.fetchone()
+        failpoints.reach("after_merge")
+        moved = openings.recompute(_pairs(touched), at=at)
+        outbox_id = None
+        if inserted or changed or withdrawn or moved:
+            events = {pair["event_id"] for pair in json.loads(touched)}
+            outbox_id = _remember_to_tell(cursor, batch, keys, events, changes, moved, at)
+        refusals.keep(batch.source, refused, most=options.refused_rows_a_batch)
+        if batch.cursor is not None:
+            cursor.execute(ingest_sql.KEEP_CURSOR, [batch.source, json.dumps(batch.cursor)])
+    if outbox_id is not None:
+        # robust: whatever goes wrong in telling, the batch stands and the row is told again.
+        transaction.on_commit(outbox.deliver, robust=True)
+    return IngestReport(
+        received=len(batch.quotes) + len(batch.withdrawn),
+        inserted=inserted,
+        changed=changed,
+        withdrawn=withdrawn,
+        unchanged=unchanged,
+        late=late,
+        refused=refused,
+        clamped=checked.clamped,
+        events=len(keys.events),
+        outbox_id=outbox_id,
+    )
+
+
+def _pairs(touched: str) -> dict[int, set[str]]:
+    markets: dict[int, set[str]] = {}
+    for pair in json.loads(touched):
+        markets.setdefault(pair["event_id"], set()).add(pair["market"])
+    return markets
+
+
+def _remember_to_tell(
+    cursor: Any,
+    batch: Batch,
+    keys: ingest_keys.Keys,
+    events: set[int],
+    changes: str | None,
+    moved: openings.Moves,
+    at: datetime,
+) -> int:
+    """Write the outbox row; `changes` is JSON already, or None when there are too many."""
+    told = [event for event in keys.events.values() if event.id in events]
+    sports = sorted({event.sport_id for event in told})
+    tags = [f"sport:{sport}" for sport in sports] + sorted(f"event:{e.key}" for e in told)
+    message: dict[str, Any] = {"source": batch.source, "at": at.isoformat()}
+    if moved:
+        tags.append("arbitrage")
+    if changes is None:
+        message["resync"] = sports
+    message["opportunities"] = moved.as_message()
+    text = json.dumps(message)
+    if changes is not None:
+        text = f'{text[:-1]}, "changes": {changes}}}'
+    cursor.execute(ingest_sql.KEEP_MESSAGE, [json.dumps(tags), text])
+    outbox_id: int = cursor.fetchone()[0]
+    return outbox_id

@@ -1,0 +1,178 @@
+"""The statements of ingest. Each takes a whole batch: their number is the same for any size."""
+
+from __future__ import annotations
+
+CREATE_INCOMING = """
+CREATE TEMPORARY TABLE IF NOT EXISTS odds_incoming (
+    k integer NOT NULL,            -- which price of the batch this is
+    n integer NOT NULL,            -- its place in the batch: of one price, later ones win
+    event_id bigint NOT NULL,
+    bookmaker_id smallint NOT NULL,
+    market text NOT NULL,
+    outcome text NOT NULL,
+    point numeric(9, 3),
+    price numeric(12, 6),          -- null: withdrawn
+    last_update timestamptz
+) ON COMMIT DELETE ROWS
+"""
+
+EMPTY_INCOMING = "TRUNCATE pg_temp.odds_incoming"
+
+COPY_INCOMING = "COPY pg_temp.odds_incoming FROM STDIN"
+
+# Every writer locks its events here first, in the order of their keys and in one statement, so
+# two batches about the same events follow each other and never wait in a circle. The impossible
+# condition locks what is there without writing it. The ids that conflicts use up are bigints.
+LOCK_EVENTS = """
+INSERT INTO odds_event (key, sport_id, commence_time, date_only, home_team, away_team)
+SELECT * FROM unnest(
+    %s::text[], %s::text[], %s::timestamptz[], %s::boolean[], %s::text[], %s::text[]
+) AS given (key, sport_id, commence_time, date_only, home_team, away_team)
+ORDER BY key
+ON CONFLICT (key) DO UPDATE SET key = excluded.key WHERE false
+"""
+
+READ_EVENTS = """
+SELECT key, id, sport_id, commence_time, date_only, home_team, away_team
+FROM odds_event WHERE key = ANY(%s::text[])
+"""
+
+CORRECT_EVENTS = """
+UPDATE odds_event e
+SET commence_time = given.commence_time, date_only = given.date_only,
+    home_team = given.home_team, away_team = given.away_team
+FROM unnest(
+    %s::text[], %s::timestamptz[], %s::boolean[], %s::text[], %s::text[]
+) AS given (key, commence_time, date_only, home_team, away_team)
+WHERE e.key = given.key
+"""
+
+ADD_SPORTS = """
+INSERT INTO odds_sport (key, "group", title, active, has_outrights)
+SELECT key, '', title, true, false
+FROM unnest(%s::text[], %s::text[]) AS given (key, title)
+ORDER BY key
+ON CONFLICT (key) DO NOTHING
+"""
+
+ADD_BOOKMAKERS = """
+INSERT INTO odds_bookmaker (key, title, is_exchange, commission, active)
+SELECT key, title, is_exchange, commission, true
+FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::numeric[])
+    AS given (key, title, is_exchange, commission)
+ORDER BY key
+ON CONFLICT (key) DO NOTHING
+"""
+
+# One merge for all. `seen` is each quote beside what is stored; `fresh` leaves out the late ones;
+# `moves` are the fresh ones that differ from what came before. The history of a price is strictly
+# ordered: its next time is at least a microsecond after `changed_at`, which is its last one.
+#
+# A run of quotes of one price that ends where the price already stands, and is not newer, is a
+# batch that comes again: only its last quote counts, or history would be told twice.
+MERGE = """
+WITH seen AS (
+    SELECT i.*, p.id AS price_id, p.changed_at, p.last_update AS stored_update,
+        p.price AS stored_price,
+        CASE WHEN p.suspended_at IS NULL THEN p.price END AS stored,
+        greatest(p.last_update, max(i.last_update) OVER earlier) AS newest_before,
+        max(i.last_update) OVER whole AS newest,
+        last_value(i.price) OVER whole AS final,
+        count(*) OVER whole AS steps
+    FROM pg_temp.odds_incoming i
+    LEFT JOIN odds_price p ON p.event_id = i.event_id AND p.market = i.market
+        AND p.bookmaker_id = i.bookmaker_id AND p.outcome = i.outcome
+        AND p.point IS NOT DISTINCT FROM i.point
+    WINDOW
+        earlier AS (PARTITION BY k ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
+        whole AS (
+            PARTITION BY k ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        )
+), fresh AS (
+    SELECT *, lag(price, 1, stored) OVER (PARTITION BY k ORDER BY n) AS previous
+    FROM seen
+    WHERE last_update IS NULL OR newest_before IS NULL OR last_update >= newest_before
+), moves AS MATERIALIZED (
+    SELECT *,
+        greatest(%(at)s::timestamptz, changed_at + interval '1 microsecond')
+            + (row_number() OVER (PARTITION BY k ORDER BY n) - 1) * interval '1 microsecond'
+            AS recorded_at,
+        n = max(n) OVER (PARTITION BY k) AS is_last
+    FROM fresh
+    WHERE price IS DISTINCT FROM previous
+        AND NOT (
+            steps > 1 AND price_id IS NOT NULL AND final IS NOT DISTINCT FROM stored
+            AND (newest IS NULL OR newest <= stored_update)
+        )
+), new_ids AS MATERIALIZED (
+    SELECT k, nextval(pg_get_serial_sequence('odds_price', 'id')) AS id
+    FROM (SELECT DISTINCT k FROM moves WHERE price_id IS NULL) AS unknown
+), inserted AS (
+    INSERT INTO odds_price (
+        id, event_id, bookmaker_id, market, outcome, point, price, last_update,
+        changed_at, seen_at, suspended_at
+    )
+    SELECT new_ids.id, event_id, bookmaker_id, market, outcome, point, coalesce(price, previous),
+        newest, recorded_at, %(at)s, CASE WHEN price IS NULL THEN recorded_at END
+    FROM moves JOIN new_ids USING (k)
+    WHERE is_last
+), changed AS (
+    UPDATE odds_price p
+    SET price = coalesce(m.price, m.previous, p.price),
+        last_update = CASE
+            WHEN m.price IS NULL THEN greatest(p.last_update, m.newest) ELSE m.newest
+        END,
+        changed_at = m.recorded_at,
+        seen_at = greatest(%(at)s, p.seen_at),
+        suspended_at = CASE WHEN m.price IS NULL THEN m.recorded_at END
+    FROM moves m
+    WHERE p.id = m.price_id AND m.is_last
+), confirmed AS (
+    UPDATE odds_price p
+    SET seen_at = greatest(%(at)s, p.seen_at), last_update = greatest(p.last_update, f.newest)
+    FROM (SELECT DISTINCT ON (k) * FROM fresh ORDER BY k, n DESC) AS f
+    WHERE p.id = f.price_id AND NOT EXISTS (SELECT FROM moves m WHERE m.k = f.k)
+), history AS (
+    INSERT INTO odds_pricechange (price_id, recorded_at, event_id, price, last_update)
+    SELECT coalesce(price_id, new_ids.id), recorded_at, event_id, price, last_update
+    FROM moves LEFT JOIN new_ids USING (k)
+), counts AS (
+    SELECT count(*) FILTER (WHERE price_id IS NULL AND is_last) AS inserted,
+        count(*) FILTER (
+            WHERE price IS NOT NULL AND NOT (price_id IS NULL AND is_last)
+        ) AS changed,
+        count(*) FILTER (
+            WHERE price IS NULL AND NOT (price_id IS NULL AND is_last)
+        ) AS withdrawn,
+        count(*) AS moved
+    FROM moves
+)
+SELECT c.inserted, c.changed, c.withdrawn,
+    (SELECT count(*) FROM fresh) - c.moved AS unchanged,
+    (SELECT count(*) FROM seen) - (SELECT count(*) FROM fresh) AS late,
+    (
+        SELECT coalesce(json_agg(pair), '[]')
+        FROM (SELECT DISTINCT event_id, market FROM moves) AS pair
+    )::text AS touched,
+    CASE WHEN c.moved <= %(most_changes)s THEN (
+        SELECT coalesce(json_agg(json_build_object(
+            'event', e.key, 'sport', e.sport_id, 'bookmaker', b.key, 'market', m.market,
+            'outcome', m.outcome, 'point', trim_scale(m.point), 'price', trim_scale(m.price),
+            'previous', trim_scale(m.stored), 'last_update', m.newest
+        ) ORDER BY m.n), '[]')
+        FROM moves m
+        JOIN odds_event e ON e.id = m.event_id
+        JOIN odds_bookmaker b ON b.id = m.bookmaker_id
+        WHERE m.is_last
+    ) END::text AS changes
+FROM counts c
+"""
+
+KEEP_CURSOR = """
+INSERT INTO odds_feedcursor (source, cursor, updated_at) VALUES (%s, %s::jsonb, now())
+ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor, updated_at = now()
+"""
+
+KEEP_MESSAGE = """
+INSERT INTO odds_outboxmessage (tags, message) VALUES (%s::jsonb, %s::jsonb) RETURNING id
+"""
