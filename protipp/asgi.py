@@ -12,15 +12,15 @@ django_application = get_asgi_application()  # sets Django up: the imports below
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from performance.balancing.services import announce_this_process, asgi_healthz  # noqa: E402
+from performance.dashboard.origins import OwnOrigin  # noqa: E402
 from performance.dashboard.routing import websocket_urlpatterns as staff_sockets  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": asgi_healthz(django_application),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*staff_sockets]))),
+        "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter([*staff_sockets]))),
     }
 )
 announce_this_process()

@@ -7,6 +7,8 @@ browser sees a gap. A wiped bus starts again at 1, which a browser takes for a g
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import os
 import threading
 import time
@@ -15,6 +17,7 @@ from typing import Any, Protocol, cast
 
 import redis
 from channels.layers import get_channel_layer
+from django.core.serializers.json import DjangoJSONEncoder
 from redis.exceptions import RedisError
 
 from performance.core import pages, signals, stores
@@ -41,11 +44,11 @@ def publish(slug: str, data: dict[str, Any]) -> int | None:
         known = ", ".join(known.slug for known in pages.all_pages())
         raise LookupError(f"No page is called {slug!r}. There are: {known}.")
     try:
-        number = int(cast(int, stores.bus().incr(_sequence_key(slug))))
+        number = cast(int, stores.bus().incr(_sequence_key(slug)))
     except RedisError:
         signals.recorder.count("socket", "broadcast:failed")
         return None
-    message = {"type": "page.update", "sequence": number, "at": time.time(), "data": data}
+    message = {"type": "page.update", "sequence": number, "at": time.time(), "data": plain(data)}
     return number if send(page.group, message) else None
 
 
@@ -80,7 +83,24 @@ def sequence(slug: str) -> int:
 def snapshot(page: pages.Page) -> dict[str, Any]:
     """Return `page.snapshot()` with the `sequence` that the socket's messages follow, and `at`."""
     number = sequence(page.slug)
-    return {**page.snapshot(), "sequence": number, "at": time.time()}
+    return {**plain(page.snapshot()), "sequence": number, "at": time.time()}
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON and a browser can hold it.
+
+    NaN and infinities, which no browser parses, become None; dates, decimals and the like become
+    the text that Django's JSON has for them.
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
 
 
 def watch(slug: str, watcher: str) -> None:

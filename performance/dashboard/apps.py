@@ -9,4 +9,9 @@ class DashboardConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from performance.dashboard import access, checks, confirmation, login
+
+        for listener in (access, confirmation, login):
+            listener.connect()
+        checks.register()
         autodiscover_modules("pages")

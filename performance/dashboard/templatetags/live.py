@@ -38,7 +38,7 @@ def act_bar(context: RequestContext, page: pages.Page) -> dict[str, Any]:
 def act(
     context: RequestContext, name: str, label: str = "", style: str = "small", **values: Any
 ) -> dict[str, Any]:
-    """One act as a button with its fields given, such as `{% act "balancing.drain" node="web-1" %}`.
+    """One act as a button with its fields given: `{% act "balancing.drain" node="web-1" %}`.
 
     Nothing is shown to those who may not do it. An act that is dangerous, has a preview, or lacks
     a required value opens its own page, filled in; any other runs at once.
