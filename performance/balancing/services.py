@@ -28,7 +28,8 @@ from performance.core import stores
 __all__ = [
     "Autoscaler", "LoadBalancer", "Node", "Site", "announce_this_process", "asgi_healthz",
     "autoscaler", "balancer", "drain", "haproxy_binary", "latest_decisions", "nodes",
-    "proxy_command", "render_proxy", "run_balancer", "scale", "targets", "wsgi_healthz",
+    "planned_node", "proxy_command", "render_proxy", "run_balancer", "scale", "targets",
+    "wsgi_healthz",
 ]  # fmt: skip
 
 # --- this process as a node ---------------------------------------------------------------------
@@ -59,6 +60,11 @@ def announce_this_process() -> bool:
         _heartbeat = Heartbeat(node, _registry, options.heartbeat_s)
     _heartbeat.start()
     return True
+
+
+def planned_node(node_id: str, kind: str, address: str) -> Node:
+    """Return a node as it will announce itself, for the proxy's first file."""
+    return Node(id=node_id, kind=kind, address=address, slots=conf().slots(kind))
 
 
 def _registry() -> Registry:
