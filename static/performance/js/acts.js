@@ -2,7 +2,7 @@
  * Acts without leaving the page. A form works without this script too; with it, an act that needs
  * no second look answers in a notice above the numbers.
  */
-import { element, notice } from "./page.js";
+import { element, notice } from "./elements.js";
 
 /** Take over the act forms inside `root`, those that come later too. */
 export function enhance(root) {

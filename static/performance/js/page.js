@@ -2,8 +2,10 @@
 import { NOTHING } from "./format.js";
 import { follow } from "./live.js";
 import { enhance } from "./acts.js";
+import { element, notice } from "./elements.js";
 
 export * as format from "./format.js";
+export { element, notice };
 
 const TEXTS = {
   live: () => "live",
@@ -56,25 +58,6 @@ export function status(state, { at, reason }) {
   line.dataset.state = state === "polling" ? "reconnecting" : state;
   if (shown !== state && state === "refused") notice(reason, "bad");
   shown = state;
-}
-
-/** Show a notice above the page's numbers; level is info, good, warn or bad. Returns its element. */
-export function notice(text, level = "info") {
-  const line = element("p", { className: `notice ${level}` }, text);
-  document.getElementById("notices").replaceChildren(line);
-  return line;
-}
-
-/** Make an element: `element("td", { className: "num" }, "4 ms")`; children are nodes or texts. */
-export function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  const { dataset = {}, ...rest } = properties;
-  for (const [name, value] of Object.entries(rest)) {
-    if (name in made) made[name] = value; else made.setAttribute(name, value);
-  }
-  Object.assign(made.dataset, dataset);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
 }
 
 /** A badge; level is good, warn, bad, info or "" . */
