@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -50,6 +51,14 @@ class Page:
         replace what the browser has under the same key, so that hearing one twice does no harm.
         """
         return self.snapshot()
+
+    def choose(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the address asks for beside the snapshot, such as `?range=6h`.
+
+        It is in the template as `chosen`, and does not move. Wrong input is answered by the page's
+        default and a `notice` that names the value and what is allowed; nothing is raised for it.
+        """
+        return {}
 
 
 _pages: dict[str, Page] = {}
