@@ -40,7 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.staticfiles",
+    "protipp.apps.StaticFilesConfig",  # django.contrib.staticfiles, less what no page names
     "django.contrib.postgres",
     "csp",
     "channels",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import zstandard
@@ -10,6 +12,7 @@ from servestatic.compress import Compressor
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
 from performance.cdn import health
+from performance.cdn.serving import HASHED_NAME
 
 ZSTD_LEVEL = 19
 
@@ -39,6 +42,32 @@ class HashedStorage(CompressedManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
     # A template that names a file which is not built is our bug, and says so; tests build nothing.
     manifest_strict = True
+
+    def url_converter(self, name: str, hashed_files: Any, template: Any = None) -> Any:
+        """Leave alone what names no file of ours: source maps, and types in comments such as
+        `import("../htmx").Type`."""
+        converter = super().url_converter(name, hashed_files, template)
+
+        def convert(match: re.Match[str]) -> str:
+            suffix = PurePosixPath(match["url"]).suffix
+            if suffix == ".map" or (name.endswith(".js") and not suffix):
+                return match.group()
+            converted: str = converter(match)
+            return converted
+
+        return convert
+
+    def compress_files(self, paths: set[str]) -> Iterator[tuple[str, str]]:
+        """Compress what pages name: hashed files, and of them those that an earlier build has not.
+
+        Brotli's best costs a second a megabyte, and a hashed name never changes its content.
+        """
+        wanted = {
+            path
+            for path in paths
+            if HASHED_NAME.match(path) and not Path(self.path(f"{path}.br")).exists()
+        }
+        yield from super().compress_files(wanted)
 
     def create_compressor(self, **options: Any) -> Compressor:
         return AllEncodings(**options)
