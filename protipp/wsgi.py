@@ -14,7 +14,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
 django_application = get_wsgi_application()  # sets Django up: the imports below need its models
 
 from performance.balancing.services import announce_this_process, wsgi_healthz  # noqa: E402
+from performance.caching.services import wsgi_cache  # noqa: E402
 from performance.cdn.services import serve_static  # noqa: E402
 
-application = wsgi_healthz(serve_static(django_application))
+application = wsgi_healthz(serve_static(wsgi_cache(django_application)))
 announce_this_process()

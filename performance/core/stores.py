@@ -10,6 +10,8 @@ import functools
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 BUS_TIMEOUT_S = 1.0
 CACHE_TIMEOUT_S = 0.05
@@ -35,6 +37,9 @@ def cache_store() -> redis.Redis:
         socket_timeout=CACHE_TIMEOUT_S,
         socket_connect_timeout=CACHE_TIMEOUT_S,
         protocol=2,
+        # redis-py's own default tries a timeout three times more; once more, and only on a socket
+        # that a restarted server has closed, is what a cache can afford.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
 
 

@@ -1,0 +1,160 @@
+"""HTTP answers made of cached bodies: validators, freshness for browsers and edges, and 304.
+
+`answer` is pure and serves both ways out: a Django view, and the wrapper before Django.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+
+from performance.caching import runtime as runtimes
+from performance.caching.bodies import Body
+from performance.caching.copies import Found
+from performance.caching.families import Family
+
+CACHE_NAME = "ProTipp"
+OWN_HEADERS = frozenset(
+    {
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "etag",
+        "vary",
+        "cache-control",
+        "cdn-cache-control",
+        "surrogate-key",
+        "cache-tag",
+        "cache-status",
+    }
+)
+"""What `answer` says itself, in lower case; every other header is Django's."""
+
+_FORWARDED = {"miss": "fwd=uri-miss; stored", "bypass": "fwd=bypass"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    """200 or 304."""
+    headers: list[tuple[str, str]]
+    body: bytes
+    """Empty for HEAD and 304."""
+
+
+def cached_response(
+    request: HttpRequest,
+    family: Family[Any, bytes],
+    *args: Any,
+    max_age_s: float = 1,
+    content_type: str = "application/json",
+) -> HttpResponse:
+    """Answer GET or HEAD with the bytes that `family(*args)` gives, computed if need be.
+
+    `max_age_s` is how long a browser may answer from its own copy. A family with cdn="public" may
+    be kept by shared caches, never beyond what the family allows; any other is private to one
+    browser and asked about each time. What the family raises is raised.
+    """
+    found = family.find(*args)
+    made = answer(
+        family,
+        family.bind(args, {}),
+        found,
+        method=request.method or "GET",
+        if_none_match=request.headers.get("If-None-Match", ""),
+        accept_encoding=request.headers.get("Accept-Encoding", ""),
+        max_age_s=max_age_s,
+        content_type=content_type,
+    )
+    response = HttpResponse(made.body, status=made.status)
+    del response["Content-Type"]
+    for name, value in made.headers:
+        response[name] = value
+    return response
+
+
+def answer(
+    family: Family[Any, Any],
+    arguments: tuple[Any, ...],
+    found: Found,
+    *,
+    method: str,
+    if_none_match: str,
+    accept_encoding: str,
+    max_age_s: float,
+    content_type: str,
+) -> Answer:
+    """Make the answer out of a found body; ImproperlyConfigured unless the family gives bytes."""
+    body = found.held
+    if not isinstance(body, Body):
+        raise ImproperlyConfigured(
+            f"Family {family.name!r} has schema {family.schema!r}; an HTTP answer needs a family "
+            "with schema=bytes, whose loader returns the body."
+        )
+    data, encoding, etag = body.choose(accept_encoding)
+    headers = [("ETag", etag), ("Cache-Status", cache_status(found))]
+    headers += _freshness(family, arguments, found, max_age_s)
+    if body.br is not None or body.gzip is not None:
+        headers.append(("Vary", "Accept-Encoding"))
+    if if_none_match and _matches(if_none_match, etag):
+        return Answer(304, headers, b"")
+    headers += [("Content-Type", content_type), ("Content-Length", str(len(data)))]
+    if encoding:
+        headers.append(("Content-Encoding", encoding))
+    return Answer(200, headers, b"" if method == "HEAD" else data)
+
+
+def cache_status(found: Found) -> str:
+    """Return RFC 9211's Cache-Status: what was hit, how long it stays fresh, how old it is."""
+    now_s = runtimes.current().clock()
+    age_s = max(0, int(now_s - found.created_s))
+    forwarded = _FORWARDED.get(found.source)
+    if forwarded is not None:
+        collapsed = "; collapsed" if found.shared else ""
+        if not found.stored:
+            forwarded = forwarded.removesuffix("; stored")
+        return f"{CACHE_NAME}; {forwarded}{collapsed}"
+    ttl_s = int(found.fresh_until_s - now_s)
+    if found.source in ("stale", "fallback"):
+        ttl_s = min(ttl_s, -1)  # softly invalidated: stale, however young
+    return f"{CACHE_NAME}; hit; ttl={ttl_s}; detail={found.source}; age={age_s}"
+
+
+def _freshness(
+    family: Family[Any, Any], arguments: tuple[Any, ...], found: Found, max_age_s: float
+) -> list[tuple[str, str]]:
+    """Say how long others may keep it: all copies together stay within the family's own limit."""
+    policy = family.policy
+    if family.cdn is None or found.source == "bypass":
+        return [("Cache-Control", "private, no-cache")]
+    now_s = runtimes.current().clock()
+    left_s = max(0.0, found.created_s + policy.kept_s - now_s)
+    fresh_s = int(min(max_age_s, left_s))
+    edge_s = int(min(max(1.0, found.fresh_until_s - now_s), left_s))
+    tags = " ".join(quote(tag, safe=":/-_.") for tag in family.tags_of(arguments))
+    grace = _grace(policy.stale_s, left_s, fresh_s)
+    headers = [("Cache-Control", f"public, max-age={fresh_s}{grace}")]
+    if policy.strategy == "cdn":
+        grace = _grace(policy.stale_s, left_s, edge_s)
+        headers.append(("CDN-Cache-Control", f"public, max-age={edge_s}{grace}"))
+        headers.append(("Surrogate-Key", tags))
+        headers.append(("Cache-Tag", tags.replace(" ", ",")))
+    else:
+        headers.append(("CDN-Cache-Control", "no-store"))
+    return headers
+
+
+def _grace(stale_s: float, left_s: float, fresh_s: int) -> str:
+    on_error_s = max(0, int(left_s) - fresh_s)
+    while_refreshing_s = min(int(stale_s), on_error_s)
+    return f", stale-while-revalidate={while_refreshing_s}, stale-if-error={on_error_s}"
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Compare weakly, as RFC 9110 has it for If-None-Match."""
+    candidates = [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]
+    return etag in candidates or "*" in candidates

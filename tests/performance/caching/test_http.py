@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import time
+
+import brotli
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import path
+
+from performance.caching import wsgi
+from performance.caching.services import (
+    cached,
+    cached_response,
+    public_route,
+    wsgi_cache,
+)
+
+BODY = json.dumps([{"event": number, "price": 2.1} for number in range(200)]).encode()
+urlpatterns = []
+
+
+def make_api(**options):
+    @cached(
+        "api.board",
+        **{
+            "ttl_s": 5,
+            "stale_s": 30,
+            "schema": bytes,
+            "cdn": "public",
+            "tags": lambda sport: [f"sport:{sport}"],
+        }
+        | options,
+    )
+    def api_board(sport: str) -> bytes:
+        return BODY
+
+    return api_board
+
+
+def get(family, *, method="GET", **headers):
+    request = RequestFactory().generic(method, "/", headers=headers)
+    return cached_response(request, family, "epl")
+
+
+def test_each_encoding_has_its_bytes_and_its_own_strong_etag():
+    api = make_api()
+
+    plain, zipped, br = (get(api, accept_encoding=coding) for coding in ("", "gzip", "br, gzip"))
+    assert plain.content == gzip.decompress(zipped.content) == brotli.decompress(br.content) == BODY
+    assert len({plain["ETag"], zipped["ETag"], br["ETag"]}) == 3
+    assert br["Content-Encoding"] == "br"
+    assert "Content-Encoding" not in plain
+    assert {answer["Vary"] for answer in (plain, zipped, br)} == {"Accept-Encoding"}
+
+
+def test_a_client_that_has_the_answer_gets_304_without_a_body():
+    api = make_api()
+    etag = get(api, accept_encoding="gzip")["ETag"]
+
+    again = get(api, accept_encoding="gzip", if_none_match=f'"other", W/{etag}')
+    assert (again.status_code, again.content) == (304, b"")
+    assert again["ETag"] == etag
+    assert get(api, if_none_match=etag).status_code == 200
+
+
+def test_head_says_what_get_would_and_sends_nothing():
+    api = make_api()
+    full = get(api)
+
+    head = get(api, method="HEAD")
+    assert head.content == b""
+    assert head["Content-Length"] == full["Content-Length"] == str(len(BODY))
+
+
+def test_the_answer_says_what_was_hit_and_how_long_others_may_keep_it():
+    api = make_api()
+
+    assert get(api)["Cache-Status"] == "ProTipp; fwd=uri-miss; stored"
+    hit = get(api)
+    assert hit["Cache-Status"].startswith("ProTipp; hit; ttl=")
+    assert hit["Surrogate-Key"] == "family:api.board sport:epl"
+    assert hit["Cache-Tag"] == "family:api.board,sport:epl"
+    assert hit["Cache-Control"].startswith("public, max-age=1, stale-while-revalidate=30")
+
+
+def test_no_copy_outlives_the_familys_limit_anywhere(fake):
+    api = make_api(ttl_s=5, stale_s=3, memory_s=0)
+    get(api)
+    fake.advance(6)
+
+    stale = get(api)
+    assert "detail=stale" in stale["Cache-Status"]
+    assert stale["CDN-Cache-Control"] == (
+        "public, max-age=1, stale-while-revalidate=1, stale-if-error=1"
+    )
+
+
+def test_a_family_that_is_not_public_is_never_kept_by_others():
+    api = make_api(cdn=None)
+
+    answer = get(api)
+    assert answer["Cache-Control"] == "private, no-cache"
+    assert "CDN-Cache-Control" not in answer
+    assert "Surrogate-Key" not in answer
+
+
+def test_a_family_without_bytes_is_refused_by_name():
+    @cached("objects", ttl_s=5)
+    def objects(sport: str) -> list[int]:
+        return []
+
+    with pytest.raises(ImproperlyConfigured, match=r"objects.*schema=bytes"):
+        get(objects)
+
+
+# --- the wrapper around Django
+
+
+@pytest.fixture
+def site(settings, monkeypatch):
+    """A site with one public route, asked as a WSGI server would."""
+    api = make_api()
+    monkeypatch.setattr(wsgi, "_routes", [])
+    settings.ROOT_URLCONF = __name__
+    settings.ALLOWED_HOSTS = ["testserver"]
+    seen = []
+
+    def view(request):
+        seen.append(request.get_full_path())
+        response = cached_response(request, api, request.GET.get("sport", "epl"))
+        if request.headers.get("cookie"):
+            response.set_cookie("who", "me")
+        return response
+
+    urlpatterns[:] = [path("api/board", view), path("other", lambda request: HttpResponse("x"))]
+    public_route("/api/board", api, parameters=["sport"], arguments=lambda sport="epl": (sport,))
+    return Site(wsgi_cache(WSGIHandler()), seen)
+
+
+class Site:
+    def __init__(self, application, seen):
+        self.application = application
+        self.seen = seen
+
+    def ask(self, query="", *, method="GET", **headers):
+        environ = RequestFactory().generic(
+            method, "/api/board", QUERY_STRING=query, headers=headers
+        ).environ | {"wsgi.input": io.BytesIO()}
+        environ.setdefault("HTTP_HOST", "testserver")
+        answer = {}
+
+        def start(status, headers, *rest):
+            answer.update(status=status, headers=dict(headers))
+
+        body = self.application(environ, start)
+        answer["body"] = b"".join(body)
+        if hasattr(body, "close"):
+            body.close()
+        return answer
+
+
+def test_the_wrapper_answers_as_the_view_does_without_the_view(site, hearing):
+    now_s = time.time()
+    hearing.clock = lambda: now_s
+    for _ in range(3):
+        site.ask()
+
+    for headers in ({}, {"accept_encoding": "br"}, {"accept_encoding": "gzip"}):
+        before = list(site.seen)
+        quick = site.ask(**headers)
+        assert site.seen == before
+        slow = site.ask("unknown=1", **headers)
+        assert len(site.seen) == len(before) + 1
+        assert quick == slow
+        etag = quick["headers"]["ETag"]
+        quick, slow = (
+            site.ask(query, if_none_match=etag, **headers) for query in ("", "unknown=1")
+        )
+        assert quick["status"] == slow["status"] == "304 Not Modified"
+        assert quick == slow
+
+
+def test_the_wrapper_hands_on_what_it_has_not_stored(site):
+    site.ask("sport=epl")
+
+    assert site.ask("sport=nba")["headers"]["Cache-Status"] == "ProTipp; fwd=uri-miss; stored"
+    assert "sport=nba" in site.seen[-1]
+
+
+def test_an_answer_with_a_cookie_teaches_the_wrapper_nothing(site):
+    site.ask(cookie="a=b")
+    site.ask(cookie="a=b")
+
+    assert len(site.seen) == 2
+
+
+@pytest.mark.parametrize("query", ["sport=epl&sport=nba", "sport=epl&x=1"])
+def test_a_query_that_is_not_declared_goes_to_the_view(site, query):
+    site.ask("sport=epl")
+    site.ask(query)
+
+    assert query in site.seen[-1]
+
+
+def test_a_strange_host_goes_to_django_which_refuses_it(site):
+    site.ask()
+
+    assert site.ask(host="evil.example")["status"] == "400 Bad Request"
+
+
+def test_head_through_the_wrapper_has_no_body(site):
+    site.ask()
+
+    head = site.ask(method="HEAD")
+    assert head["body"] == b""
+    assert head["headers"]["Content-Length"] == str(len(BODY))
+    assert len(site.seen) == 1
