@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
@@ -25,13 +24,14 @@ import psycopg
 
 from protipp.stack.accounts import Account, server_account
 from protipp.stack.errors import StackError
+from protipp.stack.folders import own_folder, socket_folder
 from protipp.stack.processes import Spec
 
 SHARED_DIR = Path("/var/lib/protipp")
 ROLE = DATABASE = "protipp"
 SOCKET_NAME = ".s.PGSQL.5432"
-LONGEST_SOCKET_PATH = 100  # bytes; the kernel allows 107
 INITDB_WITHIN_S = 120
+REMEDY = "Set DATABASE_URL to use a server of yours instead."
 LEFTOVER_ENDS_WITHIN_S = 10
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
@@ -60,8 +60,8 @@ def prepare(local: Path, *, durable: bool = True) -> Cluster:
     base = _base(local)
     account = server_account(base / "postgres")
     cluster = Cluster(
-        data=_own_folder(base / "postgres", account),
-        sockets=_socket_folder(base, account),
+        data=own_folder(base / "postgres", account),
+        sockets=socket_folder(base, "run", account),
         programs=_programs(account),
         account=account,
         durable=durable,
@@ -103,8 +103,9 @@ def spec(cluster: Cluster) -> Spec:
         account=cluster.account,
         stop_signal=signal.SIGINT,  # fast: sessions are ended, data are written
         waiting_for=lambda: _waiting_for(cluster),
+        drop=r"^LOG:  ",
         ready_within_s=60.0,  # after a kill -9 it replays its log first
-        setting="DATABASE_URL",
+        remedy=REMEDY,
     )
 
 
@@ -120,11 +121,13 @@ def ensure_database(cluster: Cluster) -> None:
 
 
 def _waiting_for(cluster: Cluster) -> str | None:
+    """Read the state that PostgreSQL writes down: asking too early fills its log with refusals."""
     try:
-        psycopg.connect(cluster.url_of("postgres"), connect_timeout=1).close()
-    except psycopg.OperationalError as error:
-        return str(error).strip().splitlines()[-1]
-    return None
+        lines = (cluster.data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return "it has not begun"
+    state = lines[7].strip() if len(lines) > 7 else "starting"
+    return None if state == "ready" else f"it is {state}"
 
 
 def _base(local: Path) -> Path:
@@ -133,38 +136,6 @@ def _base(local: Path) -> Path:
     if account is None or account.can_enter(local):
         return local
     return SHARED_DIR / hashlib.sha256(str(local).encode()).hexdigest()[:16]
-
-
-def _own_folder(folder: Path, account: Account | None) -> Path:
-    """Make `folder` for its account alone; folders above it are made, never changed."""
-    try:
-        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if not folder.exists():
-            folder.mkdir(mode=0o700)
-            if account is not None:
-                os.chown(folder, account.uid, account.gid)
-    except OSError as error:
-        raise StackError(
-            f"The folder of the local PostgreSQL cannot be made ({error}); set PROTIPP_LOCAL_DIR "
-            "to a folder that can be written, or DATABASE_URL to a server of yours."
-        ) from error
-    return folder
-
-
-def _socket_folder(base: Path, account: Account | None) -> Path:
-    beside = base / "run"
-    if len(os.fsencode(beside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
-        return _own_folder(beside, account)
-    short = Path(tempfile.gettempdir()) / f"protipp-{hashlib.sha256(bytes(base)).hexdigest()[:12]}"
-    _own_folder(short, account)
-    owner = account.uid if account is not None else os.geteuid()
-    found = short.lstat()
-    if found.st_uid != owner or short.is_symlink() or found.st_mode & 0o077:
-        raise StackError(
-            f"{short} belongs to somebody else, and PROTIPP_LOCAL_DIR ({base}) is too long for a "
-            "socket; set PROTIPP_LOCAL_DIR to a shorter path."
-        )
-    return short
 
 
 def _programs(account: Account | None) -> Path:

@@ -37,8 +37,12 @@ class Spec:
     waiting_for: Callable[[], str | None] = lambda: None
     """Return None once it answers, else what is still missing; at most 1 s, never raises."""
     ready_within_s: float = 30.0
-    setting: str = ""
-    """The setting that names another server instead of this one."""
+    ready_line: str = ""
+    """For a process that answers nobody: what its log says once it works; empty asks nothing."""
+    drop: str = r"(?!)"  # finds nothing
+    """A regular expression: what it finds is taken out of each line, an empty line is not shown."""
+    remedy: str = ""
+    """What to do when it does not start: a sentence that names the setting."""
 
 
 def popen_options(spec: Spec) -> dict[str, object]:
@@ -78,22 +82,21 @@ def start(spec: Spec, log: Path) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + spec.ready_within_s
     while (missing := spec.waiting_for()) is not None:
         if process.poll() is not None:
-            raise StackError(f"{cannot_start(spec)} (exit {process.returncode}): {_tail(log)}")
+            raise failed(spec, describe_exit(process.returncode), _tail(log))
         if time.monotonic() > deadline:
             end(process, spec.stop_signal, within_s=2)
-            within = f"within {spec.ready_within_s:.0f} s ({missing})"
-            raise StackError(f"{cannot_start(spec)} {within}: {_tail(log)}")
+            raise failed(spec, f"not within {spec.ready_within_s:.0f} s ({missing})", _tail(log))
         time.sleep(POLL_EVERY_S)
     return process
 
 
-def run(spec: Spec, output: IO[bytes]) -> subprocess.Popen[bytes]:
+def run(spec: Spec, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
             spec.argv, stdout=output, stderr=subprocess.STDOUT, **popen_options(spec)
         )
     except OSError as error:
-        raise StackError(f"{cannot_start(spec)}: {error}") from error
+        raise failed(spec, str(error), "") from error
 
 
 def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, *, within_s: float) -> None:
@@ -107,12 +110,20 @@ def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, *, within
     process.wait(within_s)
 
 
-def cannot_start(spec: Spec) -> str:
-    instead = f", which stands in while {spec.setting} is not set," if spec.setting else ""
-    return f"{spec.name}{instead} did not start"
+def failed(spec: Spec, why: str, said: str) -> StackError:
+    """Return the error of a process that did not start, in one line."""
+    last = f" Its last words: {said}" if said else ""
+    return StackError(" ".join(f"{spec.name} failed: {why}. {spec.remedy}{last}".split()))
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process ended, by a return code as subprocess gives it."""
+    if code >= 0:
+        return f"exit code {code}"
+    return f"killed by {signal.Signals(-code).name}"
 
 
 def _tail(log: Path, lines: int = 3) -> str:
     """Return the last lines of a log in one, for a message."""
     found = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return " | ".join(found[-lines:]) or "it wrote nothing"
+    return " | ".join(found[-lines:])

@@ -16,6 +16,9 @@ from protipp.stack.processes import Spec
 CACHE = {"maxmemory": "256mb", "maxmemory-policy": "allkeys-lfu", "appendonly": "no"}
 BUS = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
 
+# Its own name and clock, which we write ourselves, and advice for a machine that is Valkey's alone.
+DROP = r"^\d+:(\w \d+ \w+ \d+ [\d:.]+ . .*overcommit must.*|\w \d+ \w+ \d+ [\d:.]+ . |\S+ \(\d+\) )"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -53,7 +56,8 @@ def spec(server: Server) -> Spec:
         environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         cwd=server.config.parent,
         waiting_for=lambda: _waiting_for(server),
-        setting=server.setting,
+        drop=DROP,
+        remedy=f"Set {server.setting} to use a server of yours instead.",
     )
 
 

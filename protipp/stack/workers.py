@@ -1,0 +1,47 @@
+"""The processes behind the site: Celery's worker and beat, and our own long-lived commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from protipp import env
+from protipp.stack.nodes import PROGRAMS
+from protipp.stack.processes import Spec
+
+
+def specs(source: str, local: Path, environment: Mapping[str, str]) -> list[Spec]:
+    """Return all of them; `source` names the feed, and none leaves it out."""
+    celery = (str(PROGRAMS / "celery"), "-A", "protipp")
+    quick = ("--concurrency", "2", "--without-gossip", "--without-mingle")
+    schedule = ("--schedule", str(local / "celerybeat-schedule"), "--pidfile=")
+    found = [
+        replace(
+            _spec(
+                "worker", (*celery, "worker", "-l", "INFO", "-n", "worker@%h", *quick), environment
+            ),
+            ready_line=" ready.",
+            ready_within_s=60.0,
+        ),
+        _spec("beat", (*celery, "beat", "-l", "WARNING", *schedule), environment),
+        _spec("monitor", _manage("monitor"), environment),
+        _spec("balance", _manage("balance"), environment),
+    ]
+    if source != "none":
+        found.append(_spec("feed", _manage("feed", "--source", source), environment))
+    return found
+
+
+def _manage(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "manage.py", *words)
+
+
+def _spec(name: str, argv: tuple[str, ...], environment: Mapping[str, str]) -> Spec:
+    return Spec(
+        name=name,
+        argv=argv,
+        environment={**environment, "PROTIPP_PROCESS": name, "PROTIPP_NODE_ID": name},
+        cwd=env.BASE_DIR,
+    )
