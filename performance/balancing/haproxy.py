@@ -58,7 +58,7 @@ def server_words(node: Node, options: BalancingConf, *, panic: bool) -> str:
         return words
     return (
         f"{words} check inter 500ms fastinter 100ms downinter 500ms fall 2 rise 1 "
-        "observe layer4 error-limit 5 on-error fastinter slowstart 3s"
+        "observe layer4 error-limit 3 on-error mark-down slowstart 2s"
     )
 
 
@@ -81,7 +81,6 @@ def _global(site: Site, options: BalancingConf, threads: int) -> list[str]:
         "global",
         "  description protipp-@DIGEST@",
         "  default-path config",  # sorry.map stands beside this file
-        "  log stderr format raw local0 notice",
         f"  maxconn {options.max_connections}",
         "  no strict-limits",
         "  fd-hard-limit 20000",
@@ -102,10 +101,8 @@ def _defaults(options: BalancingConf) -> list[str]:
     return [
         "defaults",
         "  mode http",
-        "  log global",
         "  option http-keep-alive",
         "  option abortonclose",  # a client who left gives up its place in the queue
-        "  option dontlognull",
         "  option splice-auto",
         f"  timeout connect {options.connect_timeout_ms}ms",
         "  timeout client 60s",
@@ -115,7 +112,8 @@ def _defaults(options: BalancingConf) -> list[str]:
         f"  timeout queue {_ms(options.queue_timeout_s)}",
         f"  timeout tunnel {options.tunnel_timeout_s}s",
         "  timeout check 2s",
-        "  retries 3",
+        # More tries than a node may fail (error-limit), so the last ones always go elsewhere.
+        "  retries 6",
         "  option redispatch 1",
         "  retry-on conn-failure empty-response",
         *answers,
@@ -198,7 +196,7 @@ def check(path: Path, binary: str) -> None:
     """Let `haproxy -c` read the file; raise ProxyConfigRefused with its words. At most 10 s."""
     try:
         done = subprocess.run(
-            [binary, "-c", "-q", "-f", str(path)],
+            [binary, "-c", "-f", str(path)],
             capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -56,14 +56,20 @@ def render_proxy(
     )  # fmt: skip
     text = haproxy.render(site, nodes, conf())
     haproxy.install(site, text, haproxy_binary())
-    haproxy.write_atomically(site.directory / SITE_FILE, msgspec.json.encode(site).decode())
+    save_site(site)
     return text
+
+
+def save_site(site: Site) -> None:
+    """Leave beside haproxy.cfg what the balancer needs to render it again."""
+    text = msgspec.json.encode(site, enc_hook=str).decode()
+    haproxy.write_atomically(site.directory / SITE_FILE, text)
 
 
 def proxy_command(directory: Path) -> list[str]:
     """Return the command line that runs HAProxy over this folder, in the foreground."""
     return [
-        haproxy_binary(), "-W", "-db", "-q",
+        haproxy_binary(), "-W", "-db",
         "-f", str(directory / "haproxy.cfg"),
         "-S", f"{directory / 'master.sock'},mode,600",
     ]  # fmt: skip
@@ -72,7 +78,8 @@ def proxy_command(directory: Path) -> list[str]:
 def site_in(directory: Path) -> Site:
     """Return what `render_proxy` wrote down; BalancingError when nothing is there."""
     try:
-        return msgspec.json.decode((directory / SITE_FILE).read_bytes(), type=Site)
+        raw = (directory / SITE_FILE).read_bytes()
+        return msgspec.json.decode(raw, type=Site, dec_hook=lambda kind, value: kind(value))
     except (OSError, msgspec.MsgspecError) as error:
         raise BalancingError(
             f"{directory / SITE_FILE} cannot be read ({error}). PROTIPP_HAPROXY_DIR must be the "

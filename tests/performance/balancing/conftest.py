@@ -1,0 +1,213 @@
+"""A real proxy before real nodes, on free ports, in a folder short enough for its sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from performance.balancing import haproxy, installing
+from performance.balancing.conf import BalancingConf
+from performance.balancing.nodes import Node
+from performance.balancing.runtime import Runtime
+from performance.balancing.site import Site
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_S = 20.0
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, what, within_s=PATIENCE_S):
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if found := condition():
+                return found
+        time.sleep(0.05)
+    pytest.fail(f"waited {within_s:.0f} s for {what}")
+
+
+@dataclass
+class Answer:
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class Cluster:
+    """Nodes and a proxy. `nodes` is what a test believes to be there."""
+
+    def __init__(self, options=None, **site):
+        self.directory = Path(tempfile.mkdtemp(prefix="lb-"))
+        self.options = options or BalancingConf()
+        self.site = Site(port=free_port(), directory=self.directory, **site)
+        self.processes = {}
+        self.nodes = {}
+        self.proxy = None
+
+    def start(self, *names):
+        for name in names:
+            self.start_node(name)
+        self.write()
+        self.proxy = subprocess.Popen(
+            installing.proxy_command(self.directory), stderr=subprocess.DEVNULL
+        )
+        for name in names:
+            self.await_node(name)
+        self.await_up(*names)
+        return self
+
+    def write(self, token=0):
+        text = haproxy.render(self.site, self.nodes.values(), self.options, token)
+        haproxy.install(self.site, text, installing.haproxy_binary())
+        installing.save_site(self.site)
+        return text
+
+    def start_node(self, name, kind="web", slots=16):
+        port = free_port()
+        environment = {**os.environ, "PROTIPP_NODE_ID": name, "PYTHONPATH": str(HERE)}
+        self.processes[name] = subprocess.Popen(
+            [
+                str(Path(sys.executable).parent / "granian"), "tiny:application",
+                "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
+                "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "error",
+            ],
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        self.nodes[name] = Node(id=name, kind=kind, address=f"127.0.0.1:{port}", slots=slots)
+        return self.nodes[name]
+
+    def await_node(self, name):
+        port = self.nodes[name].port
+        wait_for(lambda: ask(port, "/healthz").status == 200, f"{name} to answer")
+
+    def await_up(self, *names):
+        def up():
+            servers = self.runtime.view().of("web")
+            return all(name in servers and servers[name].status == "UP" for name in names)
+
+        wait_for(lambda: self.runtime.path.exists() and up(), f"{names} to be up")
+
+    def kill(self, name, how=signal.SIGKILL):
+        """End the whole session of a node: granian has a parent and a worker."""
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        process.wait(10)
+
+    @property
+    def runtime(self):
+        return Runtime(self.site.socket_path)
+
+    def ask(self, path="/", **options):
+        return ask(self.site.port, path, **options)
+
+    def stop(self):
+        for name in list(self.processes):
+            self.kill(name)
+        if self.proxy is not None:
+            self.proxy.terminate()
+            try:
+                self.proxy.wait(5)
+            except subprocess.TimeoutExpired:
+                self.proxy.kill()
+                self.proxy.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def ask(port, path="/", method="GET", headers=None, body=None, timeout_s=10):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request(method, path, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, answer.read(), found)
+    finally:
+        connection.close()
+
+
+def raw(port, text):
+    """Send bytes as they are and return the status line and what follows."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(text.encode())
+        parts = []
+        with contextlib.suppress(OSError):
+            while part := connection.recv(65_536):
+                parts.append(part)
+    return b"".join(parts).decode(errors="replace")
+
+
+@contextlib.contextmanager
+def load(cluster, threads=6, path="/", method="GET", headers=None):
+    """Ask all the time; yields a Counter of statuses, `failed` and the nodes that answered."""
+    seen, stopped = Counter(), threading.Event()
+
+    def client():
+        while not stopped.is_set():
+            try:
+                answer = cluster.ask(path, method=method, headers=headers)
+            except (OSError, http.client.HTTPException) as error:
+                seen["failed"] += 1
+                seen[type(error).__name__] += 1
+            else:
+                seen[answer.status] += 1
+                seen["failed"] += answer.status >= 400
+                seen[answer.headers.get("x-node", "?")] += 1
+            time.sleep(0.002)
+
+    clients = [threading.Thread(target=client) for _ in range(threads)]
+    for one in clients:
+        one.start()
+    try:
+        yield seen
+    finally:
+        stopped.set()
+        for one in clients:
+            one.join()
+
+
+@pytest.fixture
+def cluster():
+    made = []
+
+    def make(*names, options=None, **site):
+        made.append(Cluster(options, **site))
+        return made[-1].start(*names)
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def site():
+    """Two nodes behind a proxy, for tests that change nothing of it."""
+    one = Cluster(hosts=("127.0.0.1", "localhost", ".example.com"), stats_port=free_port())
+    try:
+        yield one.start("web-1", "web-2")
+    finally:
+        one.stop()
+
+
+@pytest.fixture
+def tight():
+    """Options under which a test's own address meets the limits."""
+    return replace(BalancingConf(), unlimited_networks=(), requests_per_10s=20, metrics_networks=())
