@@ -4,12 +4,20 @@
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+
+from protipp.stack.borrow import servers_for
+from protipp.stack.errors import StackError
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
+    try:
+        with servers_for(sys.argv):
+            execute_from_command_line(sys.argv)
+    except (StackError, ImproperlyConfigured) as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ in `.local/stack.json`. So `manage.py import_odds` beside a running `make run` n
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import json
 import os
 from pathlib import Path
@@ -47,7 +49,26 @@ def items(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
 
 
+def is_running() -> bool:
+    """Say whether a stack, or a command with servers of its own, holds this tree now.
+
+    The kernel's lock answers, so a killed one's `stack.json` leads nobody to dead servers.
+    """
+    try:
+        with (LOCAL_DIR / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return STACK_FILE.exists()
+    return False
+
+
+@functools.cache
 def _stack() -> dict[str, str]:
+    """Return what the local stack wrote down; asked once a process, when settings are read."""
+    if not is_running():
+        return {}
     try:
         found = json.loads(STACK_FILE.read_text())
     except (FileNotFoundError, json.JSONDecodeError):

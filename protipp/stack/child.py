@@ -48,10 +48,10 @@ class Child:
             if self.pid is None:
                 assert self._process is not None
                 why = describe_exit(self._process.returncode)
-                raise failed(self.spec, why, " | ".join(self._lines.last))
+                raise failed(self.spec, why, self._lines.last_words())
             if time.monotonic() > deadline:
                 why = f"not within {self.spec.ready_within_s:.0f} s ({missing})"
-                raise failed(self.spec, why, " | ".join(self._lines.last))
+                raise failed(self.spec, why, self._lines.last_words())
             await asyncio.sleep(POLL_EVERY_S * 2)
 
     async def begin(self) -> None:
@@ -69,7 +69,7 @@ class Child:
             code = -signal.SIGKILL
         finally:
             self._kill_session()
-        return code, " | ".join(self._lines.last)
+        return code, self._lines.last_words()
 
     async def _waiting_for(self) -> str | None:
         if self.spec.ready_line and not self._lines.seen.is_set():

@@ -110,7 +110,7 @@ class Lines(asyncio.Protocol):
         self._drop = re.compile(drop)
         self._waiting_for = waiting_for
         self._rest = b""
-        self.last: deque[str] = deque(maxlen=4)
+        self.last: deque[str] = deque(maxlen=2)
         self.seen = asyncio.Event()
         """Set once a line held `waiting_for`."""
         self.ended = asyncio.Event()
@@ -127,6 +127,9 @@ class Lines(asyncio.Protocol):
         if self._rest:
             self._take(self._rest)
         self.ended.set()
+
+    def last_words(self) -> str:
+        return " | ".join(self.last)
 
     def _take(self, line: bytes) -> None:
         text = CONTROLS.sub("", line[:LONGEST_LINE].decode(errors="replace"))

@@ -72,7 +72,7 @@ def check(options: Options) -> None:
             _ask_postgres(url) if name == "DATABASE_URL" else _ask_redis(url)
         except (psycopg.Error, redis.RedisError, ValueError, OSError) as error:
             raise StackError(
-                f"{name} is {shown(url)}, and that does not work: {' '.join(str(error).split())}. "
+                f"{name} is {shown(url)}, and that does not work: {_in_one_line(error)}. "
                 f"Correct it, start that server, or unset {name} for a local one."
             ) from error
 
@@ -84,6 +84,10 @@ def shown(url: str) -> str:
     'redis://:***@127.0.0.1:6379/0'
     """
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".?")
 
 
 def _port(value: str) -> int:
