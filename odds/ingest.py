@@ -70,16 +70,16 @@ def ingest(batch: Batch, *, now: datetime | None = None) -> IngestReport:
 
 def _store(batch: Batch, checked: Checked, at: datetime, options: OddsConf) -> IngestReport:
     with connection.cursor() as cursor:
-        # A plan made for a batch of ten quotes would crawl with fifty thousand.
-        cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        cursor.execute(ingest_sql.PLAN_FOR_THIS_BATCH)
         keys = ingest_keys.prepare(cursor, batch, checked)
         refused = checked.refused + keys.refused
         cursor.execute(ingest_sql.CREATE_INCOMING)
         if len(connection.savepoint_ids) > 0:  # inside a caller's transaction: an earlier batch's
             cursor.execute(ingest_sql.EMPTY_INCOMING)
-        ingest_keys.copy(cursor, keys)
+        repeated = ingest_keys.copy(cursor, keys)
         failpoints.reach("after_copy")
-        cursor.execute(ingest_sql.MERGE, {"at": at, "most_changes": options.max_changes_a_message})
+        merge = ingest_sql.MERGE_REPEATED if repeated else ingest_sql.MERGE_ONCE
+        cursor.execute(merge, {"at": at, "most_changes": options.max_changes_a_message})
         inserted, changed, withdrawn, unchanged, late, touched, changes = cursor.fetchone()
         failpoints.reach("after_merge")
         moved = openings.recompute(_pairs(touched), at=at)

@@ -67,45 +67,67 @@ ON CONFLICT (key) DO NOTHING
 # One merge for all. `seen` is each quote beside what is stored; `fresh` leaves out the late ones;
 # `moves` are the fresh ones that differ from what came before. The history of a price is strictly
 # ordered: its next time is at least a microsecond after `changed_at`, which is its last one.
-#
-# A run of quotes of one price that ends where the price already stands, and is not newer, is a
-# batch that comes again: only its last quote counts, or history would be told twice.
-MERGE = """
+_SEEN = """
 WITH seen AS (
     SELECT i.*, p.id AS price_id, p.changed_at, p.last_update AS stored_update,
-        p.price AS stored_price,
-        CASE WHEN p.suspended_at IS NULL THEN p.price END AS stored,
-        greatest(p.last_update, max(i.last_update) OVER earlier) AS newest_before,
-        max(i.last_update) OVER whole AS newest,
-        last_value(i.price) OVER whole AS final,
-        count(*) OVER whole AS steps
+        CASE WHEN p.suspended_at IS NULL THEN p.price END AS stored {windows}
     FROM pg_temp.odds_incoming i
     LEFT JOIN odds_price p ON p.event_id = i.event_id AND p.market = i.market
         AND p.bookmaker_id = i.bookmaker_id AND p.outcome = i.outcome
         AND p.point IS NOT DISTINCT FROM i.point
-    WINDOW
+    {window}
+)"""
+
+# The common case: each price once. Windows over fifty thousand rows would double the work.
+_MOVES_ONCE = (
+    _SEEN.format(windows="", window="")
+    + """, fresh AS (
+    SELECT *, stored AS previous, last_update AS newest, true AS is_latest FROM seen
+    WHERE last_update IS NULL OR stored_update IS NULL OR last_update >= stored_update
+), moves AS MATERIALIZED (
+    SELECT *, true AS is_last,
+        greatest(%(at)s::timestamptz, changed_at + interval '1 microsecond') AS recorded_at
+    FROM fresh WHERE price IS DISTINCT FROM previous
+"""
+)
+
+# Some prices several times. A run of quotes of one price that ends where the price already stands,
+# and is not newer, is a batch that comes again: only its last quote counts, or history would be
+# told twice.
+_MOVES_REPEATED = (
+    _SEEN.format(
+        windows=""",
+        greatest(p.last_update, max(i.last_update) OVER earlier) AS newest_before,
+        max(i.last_update) OVER whole AS newest,
+        last_value(i.price) OVER whole AS final,
+        count(*) OVER whole AS steps""",
+        window="""WINDOW
         earlier AS (PARTITION BY k ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
         whole AS (
             PARTITION BY k ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
-        )
-), fresh AS (
-    SELECT *, lag(price, 1, stored) OVER (PARTITION BY k ORDER BY n) AS previous
+        )""",
+    )
+    + """, fresh AS (
+    SELECT *, lag(price, 1, stored) OVER (PARTITION BY k ORDER BY n) AS previous,
+        n = max(n) OVER (PARTITION BY k) AS is_latest
     FROM seen
     WHERE last_update IS NULL OR newest_before IS NULL OR last_update >= newest_before
 ), moves AS MATERIALIZED (
-    SELECT *,
+    SELECT *, n = max(n) OVER (PARTITION BY k) AS is_last,
         greatest(%(at)s::timestamptz, changed_at + interval '1 microsecond')
             + (row_number() OVER (PARTITION BY k ORDER BY n) - 1) * interval '1 microsecond'
-            AS recorded_at,
-        n = max(n) OVER (PARTITION BY k) AS is_last
+            AS recorded_at
     FROM fresh
     WHERE price IS DISTINCT FROM previous
         AND NOT (
             steps > 1 AND price_id IS NOT NULL AND final IS NOT DISTINCT FROM stored
             AND (newest IS NULL OR newest <= stored_update)
         )
-), new_ids AS MATERIALIZED (
-    SELECT k, nextval(pg_get_serial_sequence('odds_price', 'id')) AS id
+"""
+)
+
+_STORE = """), new_ids AS MATERIALIZED (
+    SELECT k, nextval('odds_price_id_seq'::regclass) AS id
     FROM (SELECT DISTINCT k FROM moves WHERE price_id IS NULL) AS unknown
 ), inserted AS (
     INSERT INTO odds_price (
@@ -130,8 +152,8 @@ WITH seen AS (
 ), confirmed AS (
     UPDATE odds_price p
     SET seen_at = greatest(%(at)s, p.seen_at), last_update = greatest(p.last_update, f.newest)
-    FROM (SELECT DISTINCT ON (k) * FROM fresh ORDER BY k, n DESC) AS f
-    WHERE p.id = f.price_id AND NOT EXISTS (SELECT FROM moves m WHERE m.k = f.k)
+    FROM fresh f
+    WHERE p.id = f.price_id AND f.is_latest AND NOT EXISTS (SELECT FROM moves m WHERE m.k = f.k)
 ), history AS (
     INSERT INTO odds_pricechange (price_id, recorded_at, event_id, price, last_update)
     SELECT coalesce(price_id, new_ids.id), recorded_at, event_id, price, last_update
@@ -166,6 +188,15 @@ SELECT c.inserted, c.changed, c.withdrawn,
         WHERE m.is_last
     ) END::text AS changes
 FROM counts c
+"""
+
+MERGE_ONCE = _MOVES_ONCE + _STORE
+MERGE_REPEATED = _MOVES_REPEATED + _STORE
+
+# A plan made for a batch of ten quotes would crawl with fifty thousand, whose rows fit this memory.
+PLAN_FOR_THIS_BATCH = """
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
+    set_config('work_mem', '64MB', true)
 """
 
 KEEP_CURSOR = """

@@ -50,7 +50,7 @@ def deliver() -> int:
 
 def _waiting() -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM (SELECT FROM odds_outboxmessage LIMIT 1) AS any")
+        cursor.execute("SELECT count(*) FROM (SELECT FROM odds_outboxmessage LIMIT 1) AS waiting")
         return int(cursor.fetchone()[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from datetime import UTC, datetime, timedelta
@@ -383,7 +384,7 @@ def test_two_batches_about_the_same_events_at_once_lose_and_double_nothing():
             .values_list("price", flat=True)
         )
         assert told[-1] == price.price
-        assert all(one != other for one, other in zip(told, told[1:], strict=False))
+        assert all(one != other for one, other in itertools.pairwise(told))
         if price.bookmaker.key != "bet365":
             assert len(told) == 8
 
