@@ -44,7 +44,7 @@ def publish(slug: str, data: dict[str, Any]) -> int | None:
         known = ", ".join(known.slug for known in pages.all_pages())
         raise LookupError(f"No page is called {slug!r}. There are: {known}.")
     try:
-        number = cast(int, stores.bus().incr(_sequence_key(slug)))
+        number = stores.bus().incr(_sequence_key(slug))
     except RedisError:
         signals.recorder.count("socket", "broadcast:failed")
         return None

@@ -83,6 +83,11 @@ def pressed(monkeypatch):
     return done
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def make_user(db):
     def make(name="anna", *permissions, is_staff=True, **more):

@@ -153,23 +153,24 @@ class TestDangerous:
         session.save()
 
 
-def test_thirty_tries_a_minute_are_the_limit(staff, pressed):
-    for _ in range(30):
+def test_acts_a_minute_are_limited(staff, pressed, settings):
+    settings.PERFORMANCE = {"DASHBOARD": {"acts_per_minute": 3}}
+    for _ in range(3):
         press(staff)
     answer = press(staff)
 
     assert answer.status_code == 429
     assert 0 < int(answer["Retry-After"]) <= 60
-    assert len(pressed.calls) == 30
+    assert len(pressed.calls) == 3
 
 
-def test_the_limit_holds_without_a_bus(staff, pressed, monkeypatch):
+def test_the_limit_holds_without_a_bus(staff, pressed, settings, monkeypatch):
+    settings.PERFORMANCE = {"DASHBOARD": {"acts_per_minute": 3}}
     monkeypatch.setattr(stores, "bus", dead_bus)
     monkeypatch.setattr("performance.dashboard.limits._local", {})
-    answers = [press(staff).status_code for _ in range(31)]
+    answers = [press(staff).status_code for _ in range(4)]
 
-    assert answers.count(302) == 30
-    assert answers[-1] == 429
+    assert answers == [302, 302, 302, 429]
 
 
 def dead_bus():
