@@ -16,10 +16,11 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from performance.balancing.services import announce_this_process, asgi_healthz  # noqa: E402
 from performance.dashboard.origins import OwnOrigin  # noqa: E402
 from performance.dashboard.routing import websocket_urlpatterns as staff_sockets  # noqa: E402
+from performance.monitoring.services import asgi_monitor  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": asgi_healthz(django_application),
+        "http": asgi_healthz(asgi_monitor(django_application)),
         "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter([*staff_sockets]))),
     }
 )

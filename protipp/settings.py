@@ -58,6 +58,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "performance.monitoring.http.name_request",
     "performance.queries.middleware.count_queries",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -230,6 +231,15 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 
+# --- mail: alerts, where ALERT_EMAILS names somebody ------------------------------------------
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.number("EMAIL_PORT", 25, minimum=1)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS")
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "protipp@localhost")
+
 # --- logging: one line an event, on stderr, where the stack and containers collect it ------------
 LOGGING = {
     "version": 1,
@@ -242,6 +252,10 @@ LOGGING = {
 
 # --- our own options: each section is a dataclass in that area's conf.py --------------------------
 PERFORMANCE: dict[str, dict[str, Any]] = {
+    "MONITORING": {
+        "metrics_token": env.text("METRICS_TOKEN"),
+        "alert_recipients": tuple(env.items("ALERT_EMAILS")),
+    },
     "CDN": {
         "provider": env.text("CDN_PROVIDER"),
         "base_url": CDN_BASE_URL,

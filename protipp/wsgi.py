@@ -16,6 +16,7 @@ django_application = get_wsgi_application()  # sets Django up: the imports below
 from performance.balancing.services import announce_this_process, wsgi_healthz  # noqa: E402
 from performance.caching.services import wsgi_cache  # noqa: E402
 from performance.cdn.services import serve_static  # noqa: E402
+from performance.monitoring.services import wsgi_monitor  # noqa: E402
 
-application = wsgi_healthz(serve_static(wsgi_cache(django_application)))
+application = wsgi_healthz(wsgi_monitor(serve_static(wsgi_cache(django_application))))
 announce_this_process()

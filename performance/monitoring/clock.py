@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.urls import Resolver404, resolve
 from django.utils.crypto import salted_hmac
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 UNMATCHED = "(no route)"
+STATIC = "(static files)"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STATUS_CLASSES = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 
@@ -52,6 +54,8 @@ def route_label(method: str, path: str, request: HttpRequest | None) -> str:
 
 @lru_cache(maxsize=4096)
 def _route_of_path(path: str) -> str:
+    if path.startswith(settings.STATIC_URL):
+        return STATIC
     try:
         return resolve(path).route or "/"
     except Resolver404:

@@ -223,7 +223,7 @@ class AlertEvent(models.Model):
     value = models.FloatField(null=True)
     subject = models.CharField(max_length=300, blank=True)
     text = models.CharField(max_length=500)
-    by = models.CharField(max_length=150, blank=True)
+    by = models.CharField(max_length=150, blank=True, help_text="Whose act it was, if anybody's.")
 
     class Meta:
         ordering = ["-id"]

@@ -165,7 +165,9 @@ class StreamRecorder:
         self.flush(leaving=True)
 
     def _run(self) -> None:
-        stop, due = self._stop, time.monotonic() + PERIOD_S
+        # On the wall clock's whole seconds: then a second means the same in all processes, and
+        # the monitor need not wait for stragglers.
+        stop, due = self._stop, time.monotonic() + PERIOD_S - time.time() % PERIOD_S
         while not stop.wait(max(0.0, due - time.monotonic())):
             late_s = time.monotonic() - due
             due = max(due + PERIOD_S, time.monotonic())  # never a burst after a pause

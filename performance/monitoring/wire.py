@@ -22,6 +22,8 @@ TOTALS = "perf:totals"
 """String: the counters since the beginning, for /metrics."""
 
 OTHER = "__other__"
+KEY_LENGTH = 300
+"""Longer keys are cut; the tables hold no more."""
 
 SeriesKey = tuple[str, str, str]
 """kind, key, status: `("request", "GET api/v1/odds", "2xx")`, `("sql", "9f3c…", "ok")`."""

@@ -229,7 +229,12 @@ class Migration(migrations.Migration):
                 ("value", models.FloatField(null=True)),
                 ("subject", models.CharField(blank=True, max_length=300)),
                 ("text", models.CharField(max_length=500)),
-                ("by", models.CharField(blank=True, max_length=150)),
+                (
+                    "by",
+                    models.CharField(
+                        blank=True, help_text="Whose act it was, if anybody's.", max_length=150
+                    ),
+                ),
                 (
                     "rule",
                     models.ForeignKey(

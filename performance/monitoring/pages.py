@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from performance.core import acts, pages
+from performance.monitoring import history, services
+from performance.monitoring.models import AlertRule
+
+CHARTS = (
+    ("throughput", "per_second"),
+    ("latency", "p95_ms"),
+    ("errors", "error_ratio"),
+    ("price-age", "price_age_p95_s"),
+    ("memory", "memory_bytes"),
+)
+
+
+@pages.register
+class MonitorPage(pages.Page):
+    slug = "monitor"
+    title = "PerformanceMonitor"
+    permission = "performance_monitoring.view_monitor"
+    order = 10
+
+    def snapshot(self) -> dict[str, Any]:
+        return services.monitor.overview()
+
+    def changes(self) -> dict[str, Any]:
+        return services.monitor.newest()
+
+    def choose(self, query: Mapping[str, str]) -> dict[str, Any]:
+        chosen = services.monitor.range(query.get("range", ""))
+        live = chosen["range"] == history.LIVE
+        series = services.monitor.overview()["series"] if live else chosen["series"]
+        step_s = 1 if live else chosen["step_s"]
+        lines = {
+            name: history.sparkline(series["times"], series[column], step_s)
+            for name, column in CHARTS
+        }
+        return {
+            **chosen,
+            "is_live": live,
+            "samples": services.monitor.samples(),
+            "sparklines": lines,
+        }
+
+
+@pages.register
+class AlertsPage(pages.Page):
+    slug = "alerts"
+    title = "Alerts"
+    permission = "performance_monitoring.view_alerts"
+    order = 15
+    acts = ("alerts.acknowledge", "alerts.silence")
+
+    def snapshot(self) -> dict[str, Any]:
+        return services.monitor.alerts()
+
+
+class RuleForm(forms.Form):
+    rule = forms.ModelChoiceField(AlertRule.objects.all())
+
+
+class SilenceForm(RuleForm):
+    minutes = forms.IntegerField(
+        min_value=0,
+        max_value=services.LONGEST_SILENCE_MIN,
+        initial=60,
+        help_text="0 ends a silence.",
+    )
+
+
+acts.register(
+    acts.Act(
+        name="alerts.acknowledge",
+        title="Acknowledge",
+        permission="performance_monitoring.acknowledge_alert",
+        form=RuleForm,
+        run=services.monitor.acknowledge,
+    )
+)
+acts.register(
+    acts.Act(
+        name="alerts.silence",
+        title="Silence",
+        permission="performance_monitoring.silence_alert",
+        form=SilenceForm,
+        run=services.monitor.silence,
+    )
+)

@@ -1,0 +1,242 @@
+"""The door of monitoring: the recorder is installed here, and `monitor` answers everything else."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import got_request_exception
+from django.db import transaction
+
+from performance.core import context, signals
+from performance.core.stores import bus
+from performance.monitoring import alerting, celery_hooks, history, http, live, rollups
+from performance.monitoring.conf import conf
+from performance.monitoring.errors import AlertActRefused, RangeUnknown
+from performance.monitoring.leading import Monitor
+from performance.monitoring.models import AlertEvent, AlertRule, AlertState, RequestSample
+from performance.monitoring.recorder import StreamRecorder
+from performance.monitoring.stepping import State
+
+MEASURED = frozenset({"web", "live", "worker", "beat", "monitor", "balance", "feed"})
+EVENTS_SHOWN = 50
+SAMPLES_SHOWN = 20
+LONGEST_SILENCE_MIN = 7 * 24 * 60
+
+
+def install() -> None:
+    """Measure this process, when it is one that serves; once a process, a second call is nothing.
+
+    A management command is not measured: its numbers would be of nobody's request.
+    """
+    if settings.PROCESS not in MEASURED or isinstance(signals.recorder, StreamRecorder):
+        return
+    recorder = StreamRecorder(node=settings.NODE_ID, process=settings.PROCESS, bus=bus, conf=conf())
+    signals.install(recorder)
+    celery_hooks.connect(recorder)
+    got_request_exception.connect(
+        http.remember_exception, dispatch_uid="performance.monitoring.exception"
+    )
+    atexit.register(recorder.stop)
+    recorder.start()
+
+
+def wsgi_monitor(application: http.WsgiApplication) -> http.WsgiApplication:
+    """Wrap a WSGI application so that its requests are counted; itself where nobody records."""
+    recorder = signals.recorder
+    return http.wsgi_monitor(application, recorder) if _records(recorder) else application
+
+
+def asgi_monitor(application: http.AsgiApplication) -> http.AsgiApplication:
+    """Wrap an ASGI application so that its HTTP requests are counted."""
+    recorder = signals.recorder
+    return http.asgi_monitor(application, recorder) if _records(recorder) else application
+
+
+def _records(recorder: object) -> bool:
+    return isinstance(recorder, StreamRecorder)
+
+
+class PerformanceMonitor:
+    """What the whole platform does, now and before. Everything is measured; nothing is made up."""
+
+    def run_monitor(self, stop: threading.Event) -> None:
+        """Merge, keep, watch and push until `stop` is set; stands by while another leads."""
+        Monitor(stop).run()
+
+    def overview(self) -> dict[str, Any]:
+        """Return the page: tables of the last minute, and 15 minutes of seconds.
+
+        Two reads of the bus and one query. Raises redis.RedisError when the bus is away.
+        """
+        points = live.read_points(conf().seconds_kept)
+        return {**self.newest(), "series": history.columns(points)}
+
+    def newest(self) -> dict[str, Any]:
+        """Return the newest second and the last minute's tables: what watchers hear."""
+        found = live.read_now() or EMPTY
+        alerts = found["alerts"]
+        at_s = found["at_s"]
+        return {
+            **{name: value for name, value in found.items() if name != "alerts"},
+            "firing": sum(row["state"] in (State.FIRING, State.RESOLVING) for row in alerts),
+            "silent_s": None if at_s is None else round(max(0.0, time.time() - at_s), 1),
+        }
+
+    def samples(self, limit: int = SAMPLES_SHOWN) -> list[dict[str, Any]]:
+        """Return the slowest and the failed requests of the last hour, the worst first."""
+        since = datetime.now(UTC) - timedelta(hours=1)
+        rows = RequestSample.objects.filter(at__gte=since).order_by("-duration_ms")[:limit]
+        return [
+            {
+                "at": f"{row.at:%H:%M}",
+                "route": row.route,
+                "status": row.status,
+                "duration_ms": row.duration_ms,
+                "sql_ms": row.sql_ms,
+                "sql_count": row.sql_count,
+                "cache_ms": row.cache_ms,
+                "other_ms": round(row.other_ms, 3),
+                "user_id": row.user_id,
+                "session": row.session_hash[:8],
+                "error": row.error,
+                "node": row.node,
+            }
+            for row in rows
+        ]
+
+    def range(self, name: str) -> dict[str, Any]:
+        """Return a longer range by minutes or hours; the live one when `name` is empty or wrong."""
+        ranges = [{"name": known, "chosen": known == name} for known in history.NAMES]
+        if name in ("", history.LIVE):
+            ranges[0]["chosen"] = True
+            return {"range": history.LIVE, "ranges": ranges, "notice": ""}
+        try:
+            return {**history.read(name, datetime.now(UTC)), "ranges": ranges, "notice": ""}
+        except RangeUnknown as error:
+            ranges[0]["chosen"] = True
+            return {"range": history.LIVE, "ranges": ranges, "notice": str(error)}
+
+    def prune(self) -> list[str]:
+        """Drop what is older than the conf says; return the dropped partitions' names."""
+        return rollups.prune(datetime.now(UTC))
+
+    # --- alerts ---------------------------------------------------------------------------------
+
+    def alerts(self) -> dict[str, Any]:
+        """Return every rule with its state, and the newest events; three queries and one read."""
+        found = live.read_now() or EMPTY
+        readings = {row["id"]: row for row in found["alerts"]}
+        standings = AlertState.objects.in_bulk()
+        now = datetime.now(UTC)
+        rules = [
+            _alert_row(rule, standings.get(rule.pk), readings.get(rule.pk), now)
+            for rule in AlertRule.objects.all()
+        ]
+        order = [State.FIRING, State.RESOLVING, State.NO_DATA, State.PENDING, State.OK]
+        rules.sort(key=lambda row: (not row["enabled"], order.index(row["state"]), row["name"]))
+        events = AlertEvent.objects.select_related("rule")[:EVENTS_SHOWN]
+        at_s = found["at_s"]
+        return {
+            "second": found["second"],
+            "silent_s": None if at_s is None else round(max(0.0, time.time() - at_s), 1),
+            "rules": rules,
+            "firing": sum(row["state"] in (State.FIRING, State.RESOLVING) for row in rules),
+            "pending": sum(row["state"] == State.PENDING for row in rules),
+            "no_data": sum(row["state"] == State.NO_DATA for row in rules),
+            "silenced": sum(bool(row["silenced_until"]) for row in rules),
+            "recipients": len(conf().alert_recipients),
+            "events": [
+                {
+                    "id": event.pk,
+                    "at": f"{event.at:%Y-%m-%d %H:%M:%S}",
+                    "rule": event.rule.name,
+                    "event": event.event,
+                    "text": event.text,
+                    "by": event.by,
+                }
+                for event in events
+            ],
+        }
+
+    def acknowledge(self, rule: AlertRule) -> str:
+        """Note that somebody has taken up a firing alert; raises AlertActRefused otherwise."""
+        with transaction.atomic():
+            taken = AlertState.objects.filter(
+                rule=rule, state__in=[State.FIRING, State.RESOLVING, State.NO_DATA]
+            ).update(acknowledged_by=context.actor.get(), acknowledged_at=datetime.now(UTC))
+            if not taken:
+                raise AlertActRefused(
+                    f"{rule.name} is not firing: there is nothing to acknowledge."
+                )
+            self._note(rule, "acknowledged", f"{rule.name}: acknowledged.")
+        return f"{rule.name} is acknowledged."
+
+    def silence(self, rule: AlertRule, minutes: int) -> str:
+        """Send nothing about a rule for so long; 0 ends a silence. The history goes on."""
+        if not 0 <= minutes <= LONGEST_SILENCE_MIN:
+            raise AlertActRefused(
+                f"minutes is {minutes}; it must lie between 0 and {LONGEST_SILENCE_MIN} (7 days)."
+            )
+        until = datetime.now(UTC) + timedelta(minutes=minutes) if minutes else None
+        text = f"silenced until {until:%H:%M} UTC" if until else "no longer silenced"
+        with transaction.atomic():
+            AlertState.objects.update_or_create(
+                rule=rule,
+                defaults={"silenced_until": until, "silenced_by": context.actor.get()},
+            )
+            self._note(rule, "silenced", f"{rule.name}: {text}.")
+        return f"{rule.name} is {text}."
+
+    @staticmethod
+    def _note(rule: AlertRule, event: str, text: str) -> None:
+        AlertEvent.objects.create(rule=rule, event=event, text=text, by=context.actor.get())
+
+
+monitor = PerformanceMonitor()
+
+EMPTY: dict[str, Any] = {
+    "second": 0,
+    "at_s": None,
+    "latest": None,
+    "minute": None,
+    "window_s": 0,
+    "endpoints": [],
+    "tasks": [],
+    "cache": {"hit": 0, "l1": 0, "stale": 0, "miss": 0, "hit_ratio": None},
+    "processes": [],
+    "alerts": [],
+    "monitor": None,
+}
+"""What is shown until a monitor has written its first second."""
+
+
+def _alert_row(
+    rule: AlertRule,
+    standing: AlertState | None,
+    reading: Mapping[str, Any] | None,
+    now: datetime,
+) -> dict[str, Any]:
+    state = reading["state"] if reading else (standing.state if standing else State.OK)
+    until = standing.silenced_until if standing else None
+    silenced = until if until and until > now else None
+    return {
+        "id": rule.pk,
+        "name": rule.name,
+        "enabled": rule.enabled,
+        "severity": rule.severity,
+        "state": str(state),
+        "for_s": reading["for_s"] if reading else None,
+        "value_text": reading["value_text"] if reading else "–",
+        "limit_text": alerting.in_words(rule, rule.fire_at),
+        "comparison": rule.comparison,
+        "subject": reading["subject"] if reading else "",
+        "acknowledged_by": standing.acknowledged_by if standing else "",
+        "acknowledged": bool(standing and standing.acknowledged_at),
+        "silenced_until": f"{silenced:%H:%M}" if silenced else "",
+    }
