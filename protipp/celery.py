@@ -33,4 +33,12 @@ app.conf.update(
 )
 app.autodiscover_tasks()
 
-app.conf.beat_schedule = {}
+app.conf.beat_schedule = {
+    # queries
+    "take-query-sample": {"task": "performance.queries.take_sample", "schedule": 60},
+    "prune-query-history": {"task": "performance.queries.prune_history", "schedule": 3600},
+    # cdn
+    "probe-cdn": {"task": "performance.cdn.probe", "schedule": 2, "options": {"expires": 2}},
+    "deliver-cdn-purges": {"task": "performance.cdn.deliver_purges", "schedule": 10},
+    "prune-cdn-ledger": {"task": "performance.cdn.prune_ledger", "schedule": 86400},
+}
