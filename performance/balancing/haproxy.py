@@ -102,6 +102,8 @@ def _defaults(options: BalancingConf) -> list[str]:
         "defaults",
         "  mode http",
         "  option http-keep-alive",
+        # Only what was read whole can be sent again, and a slow body holds no node's thread.
+        "  option http-buffer-request",
         "  option abortonclose",  # a client who left gives up its place in the queue
         "  option splice-auto",
         f"  timeout connect {options.connect_timeout_ms}ms",
