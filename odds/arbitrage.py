@@ -15,7 +15,7 @@ from fractions import Fraction
 from odds.books import Book, Exact, Offer, Priced, Side, is_three_way, reader_of
 
 SUSPECT_RATIO = Fraction(13, 10)
-"""A best price above 1.3 times the median of its outcome is a typing error or a stale price."""
+"""A best price above 1.3 times its outcome's median is a typing error or a stale price."""
 CLEARLY_NONE = 1 + 1e-9
 """Floats err by less than 1e-14 here; a sum above this is above 1 exactly."""
 CENT = Decimal("0.01")
@@ -174,7 +174,7 @@ def _suspicion(legs: tuple[Leg, ...], prices: list[list[Exact]]) -> str:
     reasons = []
     for leg, quoted in zip(legs, prices, strict=True):
         median = _median(quoted)
-        ratio = Fraction(leg.price) / median
+        ratio = Fraction(leg.price) / Fraction(median)
         if ratio > SUSPECT_RATIO:
             reasons.append(
                 f"{leg.outcome} at {float(leg.price):g} is {float(ratio):.2f} times "
@@ -186,12 +186,12 @@ def _suspicion(legs: tuple[Leg, ...], prices: list[list[Exact]]) -> str:
     return "; ".join(reasons)
 
 
-def _median(prices: list[Exact]) -> Fraction:
-    ordered = sorted(prices)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return Fraction(ordered[middle])
-    return (Fraction(ordered[middle - 1]) + Fraction(ordered[middle])) / 2
+def _median(prices: list[Exact]) -> Exact:
+    """Return the middle price, of an even number the lower one of the two.
+
+    So of two bookmakers the other is the measure, and not halfway to the outlier.
+    """
+    return sorted(prices)[(len(prices) - 1) // 2]
 
 
 def plan_stakes(prices: Mapping[str, Exact], bankroll: Decimal) -> StakePlan | None:

@@ -77,6 +77,8 @@ class PriceColumn(NamedTuple):
     """`H`, `Draw`, `A`, `Over`, `Under`, `Home` or `Away`."""
     line: int | None
     """Spreads: the index of the column with the home side's line."""
+    shares_line: bool
+    """Spreads: all bookmakers' prices of the row are for that one line, taken together."""
 
 
 class Book(NamedTuple):
@@ -167,8 +169,11 @@ def _price_columns(first: dict[str, int]) -> tuple[list[PriceColumn], list[Book]
                 key, title = WINNER[code]
                 # The extra leagues' odds are closing ones; newer files name PH there PSCH.
                 phase = "close" if code == "P" and "Country" in first else phase
+                shared = line in (first.get("AHh"), first.get("AHCh"))
                 prices += [
-                    PriceColumn(first[name], name, code, key, title, market, phase, outcome, line)
+                    PriceColumn(
+                        first[name], name, code, key, title, market, phase, outcome, line, shared
+                    )
                     for name, outcome in zip(names, outcomes, strict=True)
                 ]
     return prices, books

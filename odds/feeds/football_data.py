@@ -167,7 +167,7 @@ class _RowReader:
         layout = self.layout
         home, away, league = cells[layout.home], cells[layout.away], cells[layout.league]
         for index, name in ((layout.home, home), (layout.away, away), (layout.league, league)):
-            if not 0 < len(name) <= LONGEST_NAME:
+            if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
                 reason = f"no row without it; a name of 1 to {LONGEST_NAME} characters is wanted"
                 self.skip(Skipped(row, layout.names[index], name[:80], reason))
                 return None

@@ -11,15 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from odds.feeds.odds_api_shape import Evidence, number_of, unwrap
 from odds.feeds.parsed import (
     POINT_LIMIT,
     PRICE_LIMIT,
     Parsed,
-    Refused,
     Skipped,
     american_to_decimal,
     stored_price,
@@ -38,8 +38,17 @@ def parse_events(payload: Any, *, source: str = "the-odds-api") -> Parsed:
     Raises Refused for what is not odds of version 4.
     """
     events = unwrap(payload)
-    reading = _Reading(american=_is_american(events))
-    for row, event in enumerate(events):
+    evidence = Evidence()
+    evidence.add(events)
+    return parse_list(events, american=evidence.judge(), source=source)
+
+
+def parse_list(
+    events: list[Any], *, american: bool, source: str = "the-odds-api", first_row: int = 0
+) -> Parsed:
+    """Return the quotes of some events, when `Evidence` of all has told what prices they have."""
+    reading = _Reading(american=american)
+    for row, event in enumerate(events, start=first_row):
         reading.take(row, event)
     quotes = list(reading.quotes.values())
     return Parsed(
@@ -52,89 +61,8 @@ def parse_events(payload: Any, *, source: str = "the-odds-api") -> Parsed:
         exact=[exact for _, exact in quotes],
         skipped=reading.skipped,
         rows=len(events),
+        rows_of_events=reading.rows,
     )
-
-
-def unwrap(payload: Any) -> list[Any]:
-    """Return the list of events inside `payload`; raises Refused, saying what it is instead."""
-    if isinstance(payload, dict):
-        if "error_code" in payload or set(payload) <= {"message", "details_url"}:
-            code = payload.get("error_code") or payload.get("message")
-            raise Refused(f"an error answer of The Odds API ({code}), not odds")
-        if "bookmakers" in payload:
-            return [payload]
-        if isinstance(payload.get("data"), dict) and "bookmakers" in payload["data"]:
-            return [payload["data"]]
-        lists = [value for value in payload.values() if isinstance(value, list)]
-        if len(lists) != 1:
-            raise Refused(f"not odds of The Odds API v4: an object with {_names(payload)}")
-        payload = lists[0]
-    if not isinstance(payload, list):
-        raise Refused(f"not odds of The Odds API v4: a JSON {type(payload).__name__}")
-    if payload:
-        _refuse_relatives(payload)
-    return payload
-
-
-def _refuse_relatives(events: list[Any]) -> None:
-    objects = [event for event in events if isinstance(event, dict)]
-    keys = {key for event in objects for key in event}
-    if {"id", "sport_key", "commence_time", "bookmakers"} <= keys:
-        return
-    if "sites" in keys or "sport_nice" in keys:
-        raise Refused("odds of The Odds API's version 3 (`sites`), which was switched off; v4 only")
-    if "scores" in keys:
-        raise Refused("scores of The Odds API, not odds")
-    if {"key", "group", "has_outrights"} <= keys:
-        raise Refused("the list of sports of The Odds API, not odds")
-    if {"id", "sport_key", "commence_time"} <= keys:
-        raise Refused("a list of The Odds API's events without `bookmakers`, so without odds")
-    raise Refused(f"not odds of The Odds API v4: a list of objects with {_names(keys)}")
-
-
-def _names(keys: Any) -> str:
-    shown = ", ".join(f"`{str(key)[:30]}`" for key in sorted(map(str, keys))[:6])
-    return shown or "nothing in them"
-
-
-def _is_american(events: list[Any]) -> bool:
-    """Decide by all prices together: 150 alone could be either, -110 and 1.9 could not."""
-    negative = between = hundreds = 0
-    for outcome in _outcomes(events):
-        price = _number(outcome.get("price"))
-        if price is None:
-            continue
-        negative += price < 0
-        between += 1 < price < 100
-        hundreds += price >= 100
-    if min(negative, between) * 100 > max(negative, between):  # fewer are single bad cells
-        raise Refused(
-            f"American and decimal prices are mixed: {negative} are negative and {between} lie "
-            "between 1 and 100"
-        )
-    return negative > between or (hundreds > 0 and between == 0)
-
-
-def _outcomes(events: list[Any]) -> Iterator[dict[str, Any]]:
-    for event in _objects(events):
-        for bookmaker in _objects(event.get("bookmakers")):
-            for market in _objects(bookmaker.get("markets")):
-                yield from _objects(market.get("outcomes"))
-
-
-def _objects(items: Any) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-
-
-def _number(value: Any) -> Fraction | None:
-    """Return a JSON number exactly as it is written: 1.1 is 11/10, whatever a float holds."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        return None
-    try:
-        number = Decimal(value if isinstance(value, Decimal) else str(value))
-    except InvalidOperation:
-        return None
-    return Fraction(number) if number.is_finite() and abs(number) < 10**9 else None
 
 
 def _time(value: Any) -> datetime | None:
@@ -155,6 +83,7 @@ class _Reading:
     def __init__(self, *, american: bool) -> None:
         self.american = american
         self.events: dict[str, EventInfo] = {}
+        self.rows: dict[str, int] = {}
         self.bookmakers: dict[str, str] = {}
         self.quotes: dict[tuple[Any, ...], tuple[Quote, Fraction]] = {}
         self.skipped: list[Skipped] = []
@@ -166,7 +95,7 @@ class _Reading:
         info = self._event(row, event)
         if info is None:
             return
-        self.events[info.key] = info
+        self.events[info.key], self.rows[info.key] = info, row
         for bookmaker in self._each(row, event, "bookmakers"):
             key = bookmaker.get("key")
             if not isinstance(key, str) or not 0 < len(key) <= 80:
@@ -189,7 +118,9 @@ class _Reading:
         for column, longest in LONGEST.items():
             value = event.get(column)
             missing = value is None and column != "sport_key"
-            if not missing and not (isinstance(value, str) and 0 < len(value) <= longest):
+            if not missing and not (
+                isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
+            ):
                 self.skip(row, column, value, f"a text of 1 to {longest} characters is wanted")
                 return None
         sport, home, away = event["sport_key"], event.get("home_team"), event.get("away_team")
@@ -239,12 +170,12 @@ class _Reading:
         name, about = outcome.get("name"), outcome.get("description")
         if isinstance(name, str) and isinstance(about, str) and about:
             name = f"{about}: {name}"  # two players' Over are two outcomes
-        if not isinstance(name, str) or not 0 < len(name) <= 120:
+        if not isinstance(name, str) or not (0 < len(name) <= 120 and name.isprintable()):
             self.skip(row, f"{column}.name", name, "a text of 1 to 120 characters is wanted")
             return
         column = f"{column}.{name}"
         price = self._price(row, column, outcome.get("price"))
-        point = _number(outcome.get("point"))
+        point = number_of(outcome.get("point"))
         if price is None:
             return
         if outcome.get("point") is not None and not _fits(point):
@@ -262,7 +193,7 @@ class _Reading:
         self._keep(row, column, quote, price)
 
     def _price(self, row: int, column: str, value: Any) -> Fraction | None:
-        number = _number(value)
+        number = number_of(value)
         if number is None:
             self.skip(row, column, value, "the price is not a number")
             return None

@@ -7,15 +7,16 @@ from decimal import ROUND_DOWN, Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
+from odds.errors import OddsError
 from odds.quotes import Batch
 
 PRICE_STEP = Decimal("0.000001")
-PRICE_LIMIT = 1_000_000
-"""Decimal odds from here on do not fit `Price.price`, and nobody means them."""
+PRICE_LIMIT = 100_000
+"""Nobody means decimal odds from here on."""
 POINT_LIMIT = 1_000_000
 
 
-class Refused(ValueError):
+class Refused(OddsError):
     """A file or an answer is not what it claims to be; nothing of it may be stored."""
 
     def __init__(self, reason: str) -> None:
@@ -41,6 +42,8 @@ class Parsed:
     1.909090 in the quote."""
     skipped: list[Skipped] = field(default_factory=list)
     rows: int = 0
+    rows_of_events: dict[str, int] = field(default_factory=dict)
+    """Event key: the index of its (last) event."""
 
 
 def stored_price(price: Fraction) -> Decimal:
