@@ -1,0 +1,105 @@
+"""`make bench`: run the benchmarks named (or all), and write what was seen to RESULTS.md.
+
+Each benchmark is a module with `run(report)`; it measures both sides of a comparison in one run,
+alternating, and reports medians and their ratio. Nothing here is asserted: machines differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from protipp.stack.servers import Servers
+
+HERE = Path(__file__).parent
+BENCHMARKS = {
+    "import_prices": "Importing odds",
+    "cached_board": "The board's API, cached and not",
+    "recorder_cost": "What monitoring costs",
+}
+
+
+class Report:
+    """Collects lines; prints each as it comes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str = "") -> None:
+        self.lines.append(line)
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def machine() -> str:
+    memory_gib = psutil.virtual_memory().total / 2**30
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory_gib:.0f} GiB, "
+        f"{platform.system()} {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+@contextmanager
+def servers_of_its_own() -> Iterator[None]:
+    """PostgreSQL (durable, as in production) and two Valkeys, migrated and empty."""
+    local = Path(tempfile.mkdtemp(prefix="protipp-bench-"))
+    local.chmod(0o711)  # as root, PostgreSQL's account must pass through
+    servers = Servers(local, durable=True)
+    try:
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "protipp.settings",
+            "PROTIPP_LOCAL_DIR": str(local),
+            "LOG_LEVEL": "WARNING",
+            **servers.start(),
+        }
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        yield
+    finally:
+        servers.stop()
+        for folder in servers.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().names or list(BENCHMARKS)
+    for name in names:
+        if name not in BENCHMARKS:
+            parser.error(f"{name!r} is no benchmark; there are: {', '.join(BENCHMARKS)}.")
+
+    report = Report()
+    report.say("# Results")
+    report.say()
+    report.say(
+        f"Written by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {machine()}."
+    )
+    report.say("Ratios hold across machines better than times do.")
+    with servers_of_its_own():
+        for name in names:
+            report.say()
+            report.say(f"## {BENCHMARKS[name]}")
+            report.say()
+            importlib.import_module(f"benchmarks.{name}").run(report)
+    if len(names) == len(BENCHMARKS):
+        (HERE / "RESULTS.md").write_text("\n".join(report.lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
