@@ -26,6 +26,8 @@ def bus() -> redis.Redis:
         socket_timeout=BUS_TIMEOUT_S,
         socket_connect_timeout=BUS_TIMEOUT_S,
         protocol=2,  # redis-py 8 defaults to RESP3, under which CLIENT TRACKING redirects hang
+        # redis-py's own default tries three times more, seconds apart: a dead bus would hang acts.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
 
 

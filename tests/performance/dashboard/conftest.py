@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
 from django import forms
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.urls import path
 
 from performance.core import acts, pages
 from performance.core.errors import PerformanceError
@@ -83,8 +87,15 @@ def pressed(monkeypatch):
     return done
 
 
+URLS = ModuleType("dashboard_urls")
+URLS.urlpatterns = [path("admin/", admin.site.urls)]
+sys.modules[URLS.__name__] = URLS
+
+
 @pytest.fixture(autouse=True)
-def _quick_passwords(settings):
+def _admin_alone(settings):
+    """The frame needs no other URLs; and passwords are hashed quickly."""
+    settings.ROOT_URLCONF = URLS.__name__
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

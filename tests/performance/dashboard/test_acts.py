@@ -175,8 +175,10 @@ def test_the_limit_holds_without_a_bus(staff, pressed, settings, monkeypatch):
 
 def dead_bus():
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    return redis.Redis(port=1, socket_connect_timeout=0.1)
+    return redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
 
 
 def test_a_post_without_its_token_is_refused(make_user, pressed):
