@@ -14,6 +14,7 @@ import msgspec
 from performance.caching import runtime as runtimes
 from performance.caching.conf import conf
 from performance.caching.envelope import Envelope, State, Unreadable, judge, unseal
+from performance.caching.errors import StoreAway
 from performance.caching.memory import Cell, Entry
 from performance.caching.policy import Policy
 
@@ -162,3 +163,16 @@ def is_early(envelope: Envelope, policy: Policy, now_s: float) -> bool:
         return False
     head_start_s = envelope.cost_ms / 1000 * beta * -math.log(1.0 - random.random())
     return now_s + head_start_s >= fresh_until_s(envelope, policy)
+
+
+def read_together(tickets: dict[int, Ticket]) -> dict[int, list[bytes | None]]:
+    """Read every ticket's keys in one MGET; nothing when the store is away."""
+    names = list(dict.fromkeys(key for this in tickets.values() for key in this.keys))
+    if not names:
+        return {}
+    store = next(iter(tickets.values())).runtime.store
+    try:
+        values = dict(zip(names, store.read(names), strict=True))
+    except StoreAway:
+        return {}
+    return {index: [values[key] for key in this.keys] for index, this in tickets.items()}

@@ -22,7 +22,15 @@ from performance.caching.computing import (
     refresh_now,
 )
 from performance.caching.conf import conf
-from performance.caching.copies import Copy, Found, Ticket, assess, open_copy, ticket
+from performance.caching.copies import (
+    Copy,
+    Found,
+    Ticket,
+    assess,
+    open_copy,
+    read_together,
+    ticket,
+)
 from performance.caching.envelope import State
 from performance.caching.errors import StoreAway, UnusableArgument
 from performance.caching.memory import Memory
@@ -73,7 +81,7 @@ class Family(Generic[P, T]):
         self.cdn = cdn
         self.raises = raises
         self._tags = tags
-        self._signature = _plain_signature(name, loader)
+        self._signature = keys.declared(name, loader)
         self._arity = len(self._signature.parameters)
         stored = Body if schema is bytes else schema
         self.schema_hash = keys.schema_hash(stored)
@@ -144,7 +152,7 @@ class Family(Generic[P, T]):
                 tickets[index] = ticket(self, arguments)
         if self.policy.strategy == "memory":
             tickets.clear()
-        for index, values in _read_together(tickets).items():
+        for index, values in read_together(tickets).items():
             this = tickets[index]
             if not transactions.holds_back(this.tags):
                 load = self._load(this.arguments)
@@ -176,6 +184,25 @@ class Family(Generic[P, T]):
         if must_not_store():
             return self.give(past_the_cache(self, arguments, load).held)
         return self.give(refresh_now(self, ticket(self, arguments), load).held)
+
+    def find_or(self, compute: Callable[[], Any], arguments: tuple[Any, ...]) -> Found:
+        """Like `find`, with another loader for this once."""
+        return self._find(self.bind(arguments, {}), compute)
+
+    def put(self, arguments: tuple[Any, ...], value: Any) -> None:
+        """Store a value that the caller has computed already."""
+        refresh_now(self, ticket(self, self.bind(arguments, {})), lambda: value)
+
+    def forget(self, arguments: tuple[Any, ...]) -> bool:
+        """Remove one value from memory and the store; False when the store is away."""
+        arguments = self.bind(arguments, {})
+        self.memory.drop(arguments)
+        this = ticket(self, arguments)
+        try:
+            this.runtime.store.delete([this.key])
+        except StoreAway:
+            return False
+        return True
 
     # --- the read path --------------------------------------------------------------------------
 
@@ -284,29 +311,3 @@ class Family(Generic[P, T]):
 
     def _load(self, arguments: tuple[Any, ...]) -> Callable[[], Any]:
         return lambda: self.loader(*arguments)
-
-
-def _read_together(tickets: dict[int, Ticket]) -> dict[int, list[bytes | None]]:
-    """Read every ticket's keys in one MGET; nothing when the store is away."""
-    names = list(dict.fromkeys(key for this in tickets.values() for key in this.keys))
-    if not names:
-        return {}
-    store = next(iter(tickets.values())).runtime.store
-    try:
-        values = dict(zip(names, store.read(names), strict=True))
-    except StoreAway:
-        return {}
-    return {index: [values[key] for key in this.keys] for index, this in tickets.items()}
-
-
-def _plain_signature(name: str, loader: Callable[..., Any]) -> inspect.Signature:
-    signature = inspect.signature(loader)
-    for parameter in signature.parameters.values():
-        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            raise UnusableArgument(
-                name,
-                str(signature),
-                f"{parameter.name!r} is not a declared positional argument, and only those "
-                "make a key",
-            )
-    return signature

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -72,3 +74,17 @@ def _immutable(kind: msgspec.inspect.Type) -> bool:
         frozen: bool = kind.cls.__struct_config__.frozen
         return frozen and all(_immutable(field.type) for field in kind.fields)
     return False
+
+
+def declared(name: str, loader: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a loader whose arguments can all be given by position."""
+    signature = inspect.signature(loader)
+    for parameter in signature.parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise UnusableArgument(
+                name,
+                str(signature),
+                f"{parameter.name!r} is not a declared positional argument, and only those "
+                "make a key",
+            )
+    return signature

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from performance.caching import auditing, overview, transactions, warming
 from performance.caching import runtime as runtimes
-from performance.caching import transactions
+from performance.caching.auditing import Audit
 from performance.caching.conf import conf
 from performance.caching.errors import UnknownFamily
 from performance.caching.fakes import FakeStore
 from performance.caching.families import Family
 from performance.caching.policy import Policy
+from performance.caching.presets import PRESETS, Preset
+from performance.caching.warming import Warmed, Warming
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,6 +66,40 @@ class CacheManager:
         chosen = [self.family(name) for name in families] if families else self.families()
         return self.invalidate(*(family.own_tag for family in chosen), hard=hard)
 
+    def purge_key(self, family: str, *arguments: Any) -> bool:
+        """Remove one value of a family from the store and this process; False when it is away.
+
+        Others may answer from memory for `memory_s` more, and a loader that runs just now stores
+        what it has read. Whoever must be exact invalidates a tag.
+        """
+        return self.family(family).forget(arguments)
+
+    def preset(self, name: str) -> Preset:
+        """Return `api`, `user_data`, `static` or `realtime`; UnknownFamily for another name."""
+        try:
+            return _presets[name]
+        except KeyError:
+            raise UnknownFamily(name, sorted(_presets)) from None
+
+    def warming_plan(self, *families: str, limit: int = 1000) -> list[Warming]:
+        """Return what the families' own `warm` asks for, at most `limit` values each."""
+        chosen = [self.family(name) for name in families] if families else self.families()
+        return warming.plan(chosen, limit=limit)
+
+    def warm(
+        self, plan: Sequence[Warming], *, concurrency: int = 1, force: bool = False
+    ) -> Iterator[Warmed]:
+        """Fill what is planned and yield each outcome; `force` also what is fresh for long yet."""
+        return warming.run(plan, concurrency=concurrency, force=force)
+
+    def audit(self, *, samples: int = 3) -> list[Audit]:
+        """Recompute samples of what is served as fresh, and say how many were wrong."""
+        return auditing.audit(self.families(), samples=samples)
+
+    def overview(self) -> dict[str, Any]:
+        """Return what all processes' caches did in the last 15 minutes, and how the store is."""
+        return overview.overview(self.families())
+
     @contextmanager
     def fake(self) -> Iterator[FakeStore]:
         """Give a test a store of its own, with a clock to move and `away` to switch it off."""
@@ -83,6 +120,13 @@ def _origin(family: Family[..., Any]) -> str:
 
 
 cache = CacheManager()
+
+_presets = {
+    name: Preset(name, ttl_s=ttl_s, memory_entries=entries, invalidate=cache.invalidate)
+    for name, (ttl_s, entries) in PRESETS.items()
+}
+for _preset in _presets.values():
+    cache.register(_preset.family)
 
 
 def cached(

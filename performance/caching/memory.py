@@ -127,3 +127,9 @@ class Memory:
     @property
     def held_bytes(self) -> int:
         return sum(_weight(None, entry) for entry in self._entries.values())
+
+    def oldest_s(self, now_s: float) -> float:
+        """Return the age in seconds of the oldest value that may still be served; 0 for none."""
+        now = time.monotonic()
+        entries = [entry for entry in self._entries.values() if entry.until >= now]
+        return max((now_s - entry.created_s for entry in entries), default=0.0)

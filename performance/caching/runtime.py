@@ -157,6 +157,7 @@ class Runtime:
             "push_losses": self._follower.losses if self._follower else 0,
             "refreshes_dropped": self.workers.dropped,
             "entries": {family.name: len(family.memory) for family in families},
+            "ages": {family.name: family.memory.oldest_s(self.clock()) for family in families},
             "bytes": {family.name: family.memory.held_bytes for family in families},
         }
 

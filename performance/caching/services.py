@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from performance.caching.configuring import publish as publish_settings
 from performance.caching.errors import (
     RefreshFailed,
     StoreAway,
@@ -11,6 +12,7 @@ from performance.caching.errors import (
 from performance.caching.families import Family, Peek
 from performance.caching.http import cached_response
 from performance.caching.manager import CacheManager, cache, cached
+from performance.caching.warming import Warmed, Warming
 from performance.caching.wsgi import Application, PublicAnswers, public_route
 
 __all__ = [
@@ -21,10 +23,13 @@ __all__ = [
     "StoreAway",
     "UnknownFamily",
     "UnusableArgument",
+    "Warmed",
+    "Warming",
     "cache",
     "cached",
     "cached_response",
     "public_route",
+    "publish_settings",
     "wsgi_cache",
 ]
 

@@ -182,6 +182,7 @@ def test_the_wrapper_answers_as_the_view_does_without_the_view(site, hearing):
         quick, slow = (
             site.ask(query, if_none_match=etag, **headers) for query in ("", "unknown=1")
         )
+        slow["headers"].pop("Content-Length", None)  # CommonMiddleware's, of the empty body
         assert quick["status"] == slow["status"] == "304 Not Modified"
         assert quick == slow
 

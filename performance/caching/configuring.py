@@ -1,0 +1,43 @@
+"""From CacheConfig rows to every process: read them, and put them on the bus after COMMIT."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import redis
+from django.db import transaction
+
+from performance.caching import overrides
+from performance.caching.models import CacheConfig
+from performance.caching.policy import Override
+
+logger = logging.getLogger(__name__)
+
+
+def publish() -> None:
+    """Put all rows on the bus. One query; redis.RedisError while the bus is away."""
+    overrides.publish(
+        [
+            Override(
+                cache_key=row.cache_key,
+                ttl_seconds=row.ttl_seconds,
+                strategy=row.strategy,
+                compression_enabled=row.compression_enabled,
+                version=row.version,
+            )
+            for row in CacheConfig.objects.all()
+        ]
+    )
+
+
+def publish_after_commit(**kwargs: Any) -> None:
+    """Receiver of post_save and post_delete."""
+    transaction.on_commit(_publish_or_say, robust=True)
+
+
+def _publish_or_say() -> None:
+    try:
+        publish()
+    except redis.RedisError as error:
+        logger.warning("The cache settings reach the processes later, by beat: %s", error)
