@@ -104,7 +104,7 @@ class SportRow(msgspec.Struct, frozen=True, gc=False):
 
 # Lines are read from the home side, so that home -0.5 and away +0.5 stand in one table; NaN is "no
 # line" inside the statement, because it equals itself and so groups. Conditions that do not apply
-# are left out of the text: as `parameter IS NULL OR …` a generic plan cannot use the index for them.
+# are left out of the text: of `parameter IS NULL OR …` a generic plan makes no index condition.
 _PRICED = """
 priced AS MATERIALIZED (
     SELECT p.id, p.event_id, p.market, p.outcome, p.point, p.price, b.key AS bookmaker, b.title,
@@ -238,6 +238,13 @@ def event(key: str, *, bookmakers: Sequence[str] = ()) -> bytes:
 def sports() -> bytes:
     """Return all active sports as a JSON list of `SportRow`, with their events; one query."""
     return fetch_json(_SPORTS, {"in_play_h": IN_PLAY_H})
+
+
+def bookmakers() -> dict[str, str]:
+    """Return {key: title} of all active bookmakers, by title; one query."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT key, title FROM odds_bookmaker WHERE active ORDER BY lower(title)")
+        return dict(cursor.fetchall())
 
 
 def near_events(key: str, *, limit: int = 3) -> list[str]:

@@ -1,0 +1,233 @@
+"""The visitor's pages as HTML: no request, no cookie, no token, so that anyone may keep a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+from django.template.loader import render_to_string
+
+from odds import charts
+from odds.boards import PAGE_EVENTS, Board, BoardEvent, Offer, Outcome, SportRow, Table
+from odds.fair import fair_prices, overrounds
+from odds.filters import FEATURED
+from odds.history import Series
+from odds.opportunities import Listed, Listing
+from odds.stakes import Calculation, calculate
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One outcome of an event: an offer, or None, for each column of the board."""
+
+    outcome: Outcome
+    cells: list[tuple[str, Offer | None]]
+    best_at: list[str]
+    """Titles of the bookmakers that offer the best price."""
+    best_confirmed_at: int | None
+    fair: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of an event, ready to be drawn."""
+
+    event: BoardEvent
+    table: Table
+    rows: list[Row]
+    margins: list[tuple[str, float | None]]
+    """(bookmaker, overround in percent) for each column; None: it does not price everything."""
+    best_margin: float | None
+
+
+def board(
+    found: Board,
+    sports: Sequence[SportRow],
+    *,
+    sport: str,
+    market: str,
+    bookmakers: Sequence[str],
+    page: int,
+    all_bookmakers: dict[str, str],
+) -> str:
+    pages = max(1, -(-found.total // PAGE_EVENTS))
+    sections = [
+        section(event, table, found.bookmakers) for event in found.events for table in event.tables
+    ]
+    own = {"sport": sport, "bookmakers": list(bookmakers)}
+    here = next(row for row in sports if row.key == sport)
+    return render(
+        "odds/board.html",
+        {
+            "board": found,
+            "sections": sections,
+            "sport": here,
+            "groups": _groups(sports),
+            "market": market,
+            "tabs": [
+                {"key": key, "url": query({**own, "market": key}), "here": key == market}
+                for key in FEATURED
+                if key != "outrights" or here.has_outrights or market == "outrights"
+            ],
+            "chosen": list(bookmakers),
+            "all_bookmakers": all_bookmakers,
+            "page": page,
+            "pages": pages,
+            "previous": query({**own, "market": market, "page": page - 1}) if page > 1 else "",
+            "next": query({**own, "market": market, "page": page + 1}) if page < pages else "",
+            "live": query({"sport": sport}),
+        },
+    )
+
+
+def event(
+    found: Board,
+    history: Sequence[Series],
+    *,
+    bookmakers: Sequence[str],
+    all_bookmakers: dict[str, str],
+    market: str | None,
+    outcome: str | None,
+    point: Decimal | None,
+) -> str:
+    one = found.events[0]
+    sections = [section(one, table, found.bookmakers) for table in one.tables]
+    markets = list(dict.fromkeys(table.market for table in one.tables))
+    markets.sort(key=lambda key: (FEATURED.index(key) if key in FEATURED else 9, key))
+    shown = market if market in markets else (markets[0] if markets else "")
+    return render(
+        "odds/event.html",
+        {
+            "board": found,
+            "event": one,
+            "sections": [found for found in sections if found.table.market == shown],
+            "market": shown,
+            "tabs": [
+                {
+                    "key": key,
+                    "url": query({"market": key, "bookmakers": list(bookmakers)}),
+                    "here": key == shown,
+                }
+                for key in markets
+            ],
+            "chosen": list(bookmakers),
+            "all_bookmakers": all_bookmakers,
+            "chart": charts.chart(
+                history,
+                one,
+                market=shown,
+                outcome=outcome,
+                point=None if point is None else float(point),
+                titles=found.bookmakers,
+                until_s=found.as_of,
+            ),
+            "live": query({"event": one.id}),
+        },
+    )
+
+
+def arbitrage(
+    listing: Listing,
+    chosen: Sequence[Listed],
+    sports: Sequence[SportRow],
+    *,
+    filters: dict[str, Any],
+    bankroll: Decimal,
+    selected: Listed | None,
+    gone: bool,
+) -> str:
+    """`gone` says that the asked-for opportunity is not open any more."""
+
+    def card(one: Listed) -> dict[str, Any]:
+        found: Calculation | None = calculate(one, bankroll, listing.bookmakers)
+        return {
+            "one": one,
+            "calculation": found,
+            "url": query({**filters, "bankroll": bankroll, "id": one.id}) + "#calculator",
+        }
+
+    return render(
+        "odds/arbitrage.html",
+        {
+            "listing": listing,
+            "clear": [card(one) for one in chosen if not one.suspect],
+            "doubtful": [card(one) for one in chosen if one.suspect],
+            "selected": card(selected) if selected else None,
+            "gone": gone,
+            "bankroll": bankroll,
+            "filters": filters,
+            "sports": [row for row in sports if row.event_count],
+            "groups": _groups(sports),
+            "all_bookmakers": {key: one.title for key, one in listing.bookmakers.items()},
+            "chosen": filters["bookmakers"],
+            "live": query({"arbitrage": 1}),
+        },
+    )
+
+
+def refused(message: str, *, title: str, status: int, allowed: Sequence[str] | str = ()) -> str:
+    """The page for a link that cannot be answered as it stands."""
+    return render(
+        "odds/refused.html",
+        {
+            "title": title,
+            "message": message,
+            "status": status,
+            "allowed": [allowed] if isinstance(allowed, str) and allowed else allowed,
+        },
+    )
+
+
+def render(template_name: str, context: dict[str, Any]) -> str:
+    return render_to_string(template_name, context)
+
+
+def query(values: dict[str, Any]) -> str:
+    """Return `?a=1&b=2` without what is empty or the default, so that one page has one address."""
+    kept = {
+        key: value
+        for key, value in values.items()
+        if value not in (None, "", [], (), 0)
+        and (key, value) not in (("page", 1), ("market", "h2h"))
+    }
+    return "?" + urlencode(kept, doseq=True)
+
+
+def section(event: BoardEvent, table: Table, columns: dict[str, str]) -> Section:
+    inverses = table.inverses()
+    margins = overrounds(inverses)
+    fair = fair_prices(table)
+    rows = []
+    for outcome in table.outcomes:
+        by_book = {offer.bookmaker: offer for offer in outcome.offers}
+        at_best = [
+            offer for offer in outcome.offers if not offer.suspended and offer.price == outcome.best
+        ]
+        rows.append(
+            Row(
+                outcome=outcome,
+                cells=[(key, by_book.get(key)) for key in columns],
+                best_at=[columns[offer.bookmaker] for offer in at_best],
+                best_confirmed_at=max((offer.confirmed_at for offer in at_best), default=None),
+                fair=fair.get(outcome.name),
+            )
+        )
+    return Section(
+        event=event,
+        table=table,
+        rows=rows,
+        margins=[(key, margins.get(key)) for key in columns],
+        best_margin=None if table.best_inverse is None else (table.best_inverse - 1) * 100,
+    )
+
+
+def _groups(sports: Sequence[SportRow]) -> list[tuple[str, list[SportRow]]]:
+    """Sports that have events, by their group, both by name."""
+    groups: dict[str, list[SportRow]] = {}
+    for row in sports:
+        if row.event_count:
+            groups.setdefault(row.group or "Other", []).append(row)
+    return sorted(groups.items())

@@ -1,0 +1,15 @@
+"""The visitor's pages and the API."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from odds import views
+from odds.api import api
+
+urlpatterns = [
+    path("", views.board, name="board"),
+    re_path(r"^events/(?P<key>[^/]{1,64})/$", views.event, name="event"),
+    path("arbitrage/", views.arbitrage, name="arbitrage"),
+    path("api/", api.urls),
+]
