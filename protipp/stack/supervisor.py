@@ -23,8 +23,8 @@ from protipp.stack.tree import Tree
 
 FIRST_NODES = (("web", "web-1"), ("web", "web-2"), ("live", "live-1"))
 SERVERS = ("postgres", "valkey-cache", "valkey-bus")
-SITE_ENDS_WITHIN_S = 2.5
-SERVERS_END_WITHIN_S = 1.8
+SITE_ENDS_WITHIN_S = 3.0
+SERVERS_END_WITHIN_S = 1.5
 """Together below the 5 s in which everything is to end."""
 SETUP_WITHIN_S = 300.0
 
@@ -145,7 +145,7 @@ class Supervisor:
 
     async def _start_node(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name = str(request.get("id"))
-        child = self._children.get(name)
+        child = self._nodes().get(name)
         if child is None:
             spec = nodes.spec(str(request.get("kind")), name, self._environment)
             child = Child(spec, self._stream, self._note)

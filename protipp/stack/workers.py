@@ -14,7 +14,7 @@ from protipp.stack.processes import Spec
 
 def specs(source: str, local: Path, environment: Mapping[str, str]) -> list[Spec]:
     """Return all of them; `source` names the feed, and none leaves it out."""
-    celery = (str(PROGRAMS / "celery"), "-A", "protipp")
+    celery = (str(PROGRAMS / "celery"), "--quiet", "-A", "protipp")
     quick = ("--concurrency", "2", "--without-gossip", "--without-mingle")
     schedule = ("--schedule", str(local / "celerybeat-schedule"), "--pidfile=")
     found = [
