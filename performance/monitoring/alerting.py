@@ -106,7 +106,7 @@ class Watch:
     def rows(self, *, now_s: float) -> list[dict[str, Any]]:
         """Return what pages show of each rule, the worst first."""
         order = [State.FIRING, State.RESOLVING, State.NO_DATA, State.PENDING, State.OK]
-        rows = []
+        rows: list[dict[str, Any]] = []
         for pk, rule in self.rules.items():
             standing = self._standing.get(pk, Standing())
             reading = self.readings.get(pk, Reading(None, ""))

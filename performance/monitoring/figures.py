@@ -54,7 +54,7 @@ def endpoints(merged: Merged, span_s: float) -> list[dict[str, Any]]:
             if status == "5xx":
                 errors[key] = errors.get(key, 0) + histogram.n
     all_us = sum(row.sum_us for row in routes.values())
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "endpoint": key,
             "requests": row.n,

@@ -13,7 +13,7 @@ CHARTS = (
     ("throughput", "per_second"),
     ("latency", "p95_ms"),
     ("errors", "error_ratio"),
-    ("price-age", "price_age_p95_s"),
+    ("price_age", "price_age_p95_s"),
     ("memory", "memory_bytes"),
 )
 

@@ -54,7 +54,7 @@ def _make(kind: Partitioned, begin: datetime) -> None:
         if cursor.fetchone() == (True,):
             return
         # ATTACH takes a weaker lock on the parent than CREATE … PARTITION OF: readers go on.
-        cursor.execute(f"CREATE TABLE {name} (LIKE {kind.table} INCLUDING ALL)")
+        cursor.execute(f"CREATE TABLE {name} (LIKE {kind.table} INCLUDING ALL EXCLUDING IDENTITY)")
         cursor.execute(
             f"ALTER TABLE {kind.table} ATTACH PARTITION {name} "
             f"FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"

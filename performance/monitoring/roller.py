@@ -109,7 +109,9 @@ class Roller:
         group: list[live.Entry] = []
         ends = set(self._ids.values())
         for entry in entries:
-            if group and live.id_second(entry[0]) > max(live.id_second(group[-1][0]), self.at_s):
+            if group and live.id_second(entry[0]) > max(
+                live.id_second(group[-1][0]), self.at_s + 1
+            ):
                 yield group
                 group = []
             group.append(entry)

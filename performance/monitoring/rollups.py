@@ -115,7 +115,7 @@ def write_minute(minute: Minute, *, expected_id: str, newest: datetime) -> datet
 
 
 def _rows(minute: Minute) -> list[tuple[wire.SeriesKey, int, int, int, str]]:
-    rows = [
+    rows: list[tuple[wire.SeriesKey, int, int, int, str]] = [
         (key, row.n, row.sum_us, row.max_us, json.dumps(row.buckets))
         for key, row in minute.merged.series.items()
     ]
@@ -123,7 +123,10 @@ def _rows(minute: Minute) -> list[tuple[wire.SeriesKey, int, int, int, str]]:
         ((kind, key, "count"), amount, 0, 0, "{}")
         for (kind, key), amount in minute.merged.counts.items()
     ]
-    rows += [((kind, key, "gauge"), *row, "{}") for (kind, key), row in minute.gauges.items()]
+    rows += [
+        ((kind, key, "gauge"), seconds, total, greatest, "{}")
+        for (kind, key), (seconds, total, greatest) in minute.gauges.items()
+    ]
     return rows
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from performance.core import context, signals
 from performance.core.stores import bus
-from performance.monitoring import alerting, celery_hooks, history, http, live, rollups
+from performance.monitoring import alerting, celery_hooks, history, http, live, rollups, wire
 from performance.monitoring.conf import conf
 from performance.monitoring.errors import AlertActRefused, RangeUnknown
 from performance.monitoring.leading import Monitor
@@ -26,6 +26,14 @@ from performance.monitoring.stepping import State
 MEASURED = frozenset({"web", "live", "worker", "beat", "monitor", "balance", "feed"})
 EVENTS_SHOWN = 50
 SAMPLES_SHOWN = 20
+ALARMED = (State.FIRING, State.RESOLVING, State.NO_DATA)
+LEVELS = {
+    State.FIRING: "bad",
+    State.RESOLVING: "bad",
+    State.NO_DATA: "warn",
+    State.PENDING: "warn",
+    State.OK: "good",
+}
 LONGEST_SILENCE_MIN = 7 * 24 * 60
 
 
@@ -49,17 +57,17 @@ def install() -> None:
 def wsgi_monitor(application: http.WsgiApplication) -> http.WsgiApplication:
     """Wrap a WSGI application so that its requests are counted; itself where nobody records."""
     recorder = signals.recorder
-    return http.wsgi_monitor(application, recorder) if _records(recorder) else application
+    if not isinstance(recorder, StreamRecorder):
+        return application
+    return http.wsgi_monitor(application, recorder)
 
 
 def asgi_monitor(application: http.AsgiApplication) -> http.AsgiApplication:
     """Wrap an ASGI application so that its HTTP requests are counted."""
     recorder = signals.recorder
-    return http.asgi_monitor(application, recorder) if _records(recorder) else application
-
-
-def _records(recorder: object) -> bool:
-    return isinstance(recorder, StreamRecorder)
+    if not isinstance(recorder, StreamRecorder):
+        return application
+    return http.asgi_monitor(application, recorder)
 
 
 class PerformanceMonitor:
@@ -167,9 +175,9 @@ class PerformanceMonitor:
     def acknowledge(self, rule: AlertRule) -> str:
         """Note that somebody has taken up a firing alert; raises AlertActRefused otherwise."""
         with transaction.atomic():
-            taken = AlertState.objects.filter(
-                rule=rule, state__in=[State.FIRING, State.RESOLVING, State.NO_DATA]
-            ).update(acknowledged_by=context.actor.get(), acknowledged_at=datetime.now(UTC))
+            taken = AlertState.objects.filter(rule=rule, state__in=ALARMED).update(
+                acknowledged_by=context.actor.get(), acknowledged_at=datetime.now(UTC)
+            )
             if not taken:
                 raise AlertActRefused(
                     f"{rule.name} is not firing: there is nothing to acknowledge."
@@ -200,18 +208,21 @@ class PerformanceMonitor:
 
 monitor = PerformanceMonitor()
 
+_NO_POINT = dict.fromkeys(wire.Point.__struct_fields__) | {"span_s": 1.0}
 EMPTY: dict[str, Any] = {
     "second": 0,
     "at_s": None,
-    "latest": None,
-    "minute": None,
+    "latest": _NO_POINT,
+    "minute": _NO_POINT,
     "window_s": 0,
     "endpoints": [],
     "tasks": [],
     "cache": {"hit": 0, "l1": 0, "stale": 0, "miss": 0, "hit_ratio": None},
     "processes": [],
     "alerts": [],
-    "monitor": None,
+    "monitor": dict.fromkeys(
+        ("lag_ms", "cost_ms", "series", "folded", "undecodable", "minutes_waiting", "minutes_lost")
+    ),
 }
 """What is shown until a monitor has written its first second."""
 
@@ -231,12 +242,23 @@ def _alert_row(
         "enabled": rule.enabled,
         "severity": rule.severity,
         "state": str(state),
-        "for_s": reading["for_s"] if reading else None,
+        "state_text": str(state).replace("_", " ") if rule.enabled else "off",
+        "level": LEVELS[State(state)] if rule.enabled else "",
+        "can_acknowledge": state in ALARMED and not (standing and standing.acknowledged_at),
         "value_text": reading["value_text"] if reading else "–",
         "limit_text": alerting.in_words(rule, rule.fire_at),
         "comparison": rule.comparison,
         "subject": reading["subject"] if reading else "",
-        "acknowledged_by": standing.acknowledged_by if standing else "",
-        "acknowledged": bool(standing and standing.acknowledged_at),
         "silenced_until": f"{silenced:%H:%M}" if silenced else "",
+        "taken_text": _taken(standing, silenced),
     }
+
+
+def _taken(standing: AlertState | None, silenced: datetime | None) -> str:
+    """Say who has taken the alert up, and until when nobody is told."""
+    said = []
+    if standing and standing.acknowledged_at:
+        said.append(f"by {standing.acknowledged_by or 'somebody'} {standing.acknowledged_at:%H:%M}")
+    if silenced:
+        said.append(f"silent until {silenced:%H:%M}")
+    return ", ".join(said)
