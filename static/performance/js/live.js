@@ -139,6 +139,7 @@ export function follow(url, options) {
     const now = Date.now();
     const isOpen = socket.readyState === 1;
     if (isOpen && now - heardAt > DEAF_MS) { // asleep, or a cut that TCP has not noticed
+      socket.onclose = null;
       socket.close();
       return closed(1006);
     }

@@ -1,0 +1,8 @@
+/** What the cache holds and how often it is hit. The state and the acts are in docs/hooks.md. */
+import { createStore, withActs } from "./store.js";
+
+const ACTS = { purge: "cache.purge", warm: "cache.warm" };
+
+export function createCacheStatus({ act, ...options } = {}) {
+  return withActs(createStore("cache", options), ACTS, act);
+}

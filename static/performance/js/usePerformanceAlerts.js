@@ -1,0 +1,8 @@
+/** The alerts that fire, and those that are silenced. The state and the acts are in docs/hooks.md. */
+import { createStore, withActs } from "./store.js";
+
+const ACTS = { acknowledge: "alerts.acknowledge", silence: "alerts.silence" };
+
+export function createPerformanceAlerts({ act, ...options } = {}) {
+  return withActs(createStore("alerts", options), ACTS, act);
+}
