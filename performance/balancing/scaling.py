@@ -92,7 +92,7 @@ def decide(memory: Memory, sample: Sample, policy: Policy) -> Verdict:
     now, present = sample.at_s, sample.ready
     wants, missing = _wants(memory, sample, policy)
     raw = max(wants.values(), default=present)
-    if present and abs(raw / present - 1) <= policy.tolerance:
+    if present and abs(raw - present) <= policy.tolerance * present + 1e-9:
         raw = present
     _remember(memory.raws, now, raw, policy.down_s)
     inputs = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -252,3 +254,20 @@ def test_a_folder_too_deep_for_a_socket_is_refused_with_the_remedy(tmp_path):
 def test_an_option_that_cannot_be_is_refused_by_name(wrong):
     with pytest.raises(ImproperlyConfigured, match=next(iter(wrong))):
         BalancingConf(**wrong)
+
+
+def test_the_example_that_is_handed_out_is_what_is_rendered():
+    root = Path(__file__).resolve().parents[3]
+    site = Site(port=8000, directory=Path("/run/protipp"), stats_port=8404, hosts=("example.com",))
+    nodes = [
+        NODE,
+        replace(NODE, id="web-2", address="127.0.0.1:9002"),
+        replace(NODE, id="live-1", kind="live", address="127.0.0.1:9101", slots=5_000),
+    ]
+    example = root / "deploy" / "haproxy" / "haproxy.cfg"
+    text = re.sub(r"nbthread \d+", "nbthread 2", haproxy.render(site, nodes, OPTIONS))
+    text = re.sub(r"description protipp-\w+", "description protipp-example", text)
+    if os.environ.get("PROTIPP_WRITE_EXAMPLES"):
+        example.write_text(text)
+
+    assert example.read_text() == text
