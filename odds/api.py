@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
+from functools import wraps
 from typing import Any
 
 import msgspec
 from django.core.signals import got_request_exception
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Path, Query
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import Swagger
-from ninja.operation import PathView
 
 from odds import api_schemas as schemas
 from odds import families, filters
@@ -54,8 +55,9 @@ api = NinjaAPI(
 
 
 @api.get("/v1/sports", response=list[schemas.Sport], tags=["odds"], summary="Sports")
-def sports(request: HttpRequest, query: Query[filters.Filters]) -> HttpResponse:
+def sports(request: HttpRequest) -> HttpResponse:
     """All sports with the number of their coming and running events."""
+    filters.read(filters.Filters, request.GET)
     return cached_response(request, families.sports)
 
 
@@ -66,7 +68,7 @@ def odds(request: HttpRequest, query: Query[filters.OddsFilters]) -> HttpRespons
     `sport=upcoming` gives what is in play and the next eight events of all sports. Prices that a
     bookmaker has suspended are left out.
     """
-    arguments = _odds_arguments(query)
+    arguments = _odds_arguments(filters.read(filters.OddsFilters, request.GET))
     response = cached_response(request, families.odds, *arguments)
     _observe(families.odds.name, families.odds(*arguments))
     return response
@@ -77,7 +79,7 @@ def event(
     request: HttpRequest, event_id: Path[filters.EventId], query: Query[filters.EventFilters]
 ) -> HttpResponse:
     """One event with all its markets: v4's object, and what is best, fair and suspended."""
-    arguments = _event_arguments(query, event_id)
+    arguments = _event_arguments(filters.read(filters.EventFilters, request.GET), event_id)
     response = cached_response(request, families.event, *arguments)
     _observe(families.event.name, families.event(*arguments))
     return response
@@ -89,7 +91,7 @@ def arbitrage(request: HttpRequest, query: Query[filters.ArbitrageFilters]) -> H
 
     `suspect` says why one is probably an error. `stakes` is null where rounding leaves no profit.
     """
-    arguments = _arbitrage_arguments(query)
+    arguments = _arbitrage_arguments(filters.read(filters.ArbitrageFilters, request.GET))
     if query.bankroll is None:
         return cached_response(request, families.arbitrage, *arguments)
     listing = msgspec.json.decode(families.arbitrage(*arguments), type=Listing)
@@ -164,7 +166,16 @@ def _observe(route: str, body: bytes) -> None:
 
 @api.exception_handler(ValidationError)
 def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    return _refuse(request, filters.bad_request_of(error.errors, _names_of(request)))
+    """Find the same error again, ourselves: ninja's has lost the value and the unknown names."""
+    matched = request.resolver_match
+    for name, value in (matched.kwargs if matched else {}).items():
+        if any(name in one["loc"] for one in error.errors):
+            return _refuse(request, filters.bad_value(name, str(value)))
+    try:
+        filters.read(_SCHEMAS[request.path.split("/")[3]], request.GET)
+    except BadRequest as bad:
+        return _refuse(request, bad)
+    raise error
 
 
 @api.exception_handler(BadRequest)
@@ -209,32 +220,40 @@ def _no_store(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _names_of(request: HttpRequest) -> list[str]:
-    found = re.fullmatch(r"/api/v1/(\w+)(?:/.*)?", request.path)
-    schema = _SCHEMAS.get(found[1] if found else "")
-    return filters.allowed_names(schema) if schema else []
-
-
-def _not_allowed(self: PathView) -> HttpResponse:
-    allowed = sorted({method for operation in self.operations for method in operation.methods})
-    bad = BadRequest("method", None, f"Only {', '.join(allowed)} is possible here.", allowed, 405)
-    return HttpResponse(
-        msgspec.json.encode(bad.as_json()),
-        status=405,
-        content_type=JSON,
-        headers={"Allow": ", ".join(allowed), "Cache-Control": "no-store"},
-    )
-
-
-for _view in api.default_router.path_operations.values():
-    _view._not_allowed = partial(_not_allowed, _view)  # type: ignore[method-assign]  # ninja says it in plain text
-
-
 _SCHEMAS: dict[str, type[filters.Filters]] = {
     "odds": filters.OddsFilters,
     "events": filters.EventFilters,
     "arbitrage": filters.ArbitrageFilters,
 }
+
+
+# --- URLs -------------------------------------------------------------------------------
+
+
+def _says_json(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Ninja says in plain text that a method is not allowed; ours says it as all errors."""
+
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if response.status_code != 405:
+            return response
+        allowed = response["Allow"].split(", ")
+        message = f"{request.method} is not possible here; only {', '.join(allowed)}."
+        bad = BadRequest("method", request.method, message, allowed, 405)
+        answer = _refuse(request, bad)
+        answer["Allow"] = response["Allow"]
+        return answer
+
+    return csrf_exempt(shown)  # nothing here changes anything: a POST is to hear 405, not 403
+
+
+def urls() -> tuple[list[Any], str, str]:
+    patterns, app_name, namespace = api.urls
+    for pattern in patterns:
+        assert pattern.callback is not None
+        pattern.callback = _says_json(pattern.callback)
+    return patterns, app_name, namespace
 
 
 # --- stored answers of these are given before Django ----------------------------------

@@ -154,7 +154,8 @@ def bad_request_of(errors: Sequence[Mapping[str, Any]], names: Sequence[str]) ->
     kind, context = error["type"], error.get("ctx") or {}
     if kind == "extra_forbidden":
         near = get_close_matches(field, names, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
+        known = f"There are: {', '.join(names)}." if names else "There are none here."
+        hint = f"Did you mean {near[0]!r}?" if near else known
         return BadRequest(field, _shown(value), f"There is no parameter {field!r}. {hint}", names)
     if kind == "missing":
         return BadRequest(field, None, f"The parameter {field!r} is needed.", _RULES.get(field, ""))
@@ -164,7 +165,12 @@ def bad_request_of(errors: Sequence[Mapping[str, Any]], names: Sequence[str]) ->
         ]
         message = f"{field} is {value!r}; it must be one of: {', '.join(allowed)}."
         return BadRequest(field, _shown(value), message, allowed)
-    allowed_text = _RULES.get(field, error["msg"])
+    return bad_value(field, _shown(value), error["msg"])
+
+
+def bad_value(field: str, value: object, otherwise: str = "") -> BadRequest:
+    """Say by the field's rule what it may hold."""
+    allowed_text = _RULES.get(field, otherwise)
     return BadRequest(
         field,
         _shown(value),

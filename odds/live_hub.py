@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -128,7 +129,7 @@ class Hub:
             changes = {
                 told.change.key: told.change for told in self._since() if told.topic == topic
             }
-            body = self._tail(
+            body = self.tail(
                 {"from": self._from_s(), "live": self.connected, "prices": list(changes.values())}
             )
             made = self._greetings[topic] = (self._turn, body)
@@ -145,7 +146,7 @@ class Hub:
             self._covers_s = max(self._covers_s, self._recent.popleft().at_s)
         return iter(self._recent)
 
-    def _tail(self, values: dict[str, Any]) -> bytes:
+    def tail(self, values: dict[str, Any]) -> bytes:
         """Return `"id":…,…}`: a frame without its beginning, which each socket numbers itself."""
         return msgspec.json.encode({"id": self.last_id, "at": self._clock(), **values})[1:]
 
@@ -205,20 +206,24 @@ class Hub:
             signals.recorder.count("socket", "bus_lost")
         self.connected = False
         self._turn += 1
-        tail = b'"type":"paused",' + self._tail({})
+        tail = b'"type":"paused",' + self.tail({})
         for member in self._everyone():
             member.tell(tail)
 
     def _drain(self, data: bytes) -> None:
-        """This node is to go: sockets move to another one, each after its own pause."""
+        """This node is to go: sockets move to another one, spread over the time that is given."""
         try:
-            wanted = msgspec.json.decode(data, type=dict[str, Any]).get("node_id")
-        except msgspec.DecodeError:
-            wanted = data.decode("utf-8", "replace")
-        if wanted == self._node_id:
-            self.draining = True
-            for member in self._everyone():
-                member.leave(1012, "this node is being drained; connect again")
+            order = msgspec.json.decode(data, type=_DrainOrder)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            logger.error("A message on %s cannot be read: %s", DRAIN_CHANNEL, error)
+            return
+        if order.node_id != self._node_id:
+            return
+        self.draining = True
+        loop = asyncio.get_running_loop()
+        reason = "this node is being drained; connect again"
+        for member in self._everyone():
+            loop.call_later(random.uniform(0, order.spread_s), member.leave, 1012, reason)
 
     def _everyone(self) -> list[Subscriber]:
         return [member for members in self._subscribers.values() for member in members]
@@ -237,9 +242,7 @@ class Hub:
         self.last_id = max(self.last_id, message.id)
         self._turn += 1
         for sport in message.resync:
-            self._refresh.update(
-                topic for topic in self._subscribers if topic in (("sport", sport), ("event", ""))
-            )
+            self._refresh.add(("sport", sport))
             self._refresh.update(topic for topic in self._subscribers if topic[0] == "event")
         for given in message.changes:
             change = Change(
@@ -267,7 +270,7 @@ class Hub:
             self.flush()
             if started_s - beaten_s >= BEAT_S:
                 beaten_s = started_s
-                tail = b'"type":"beat",' + self._tail({"live": self.connected})
+                tail = b'"type":"beat",' + self.tail({"live": self.connected})
                 for member in self._everyone():
                     member.tell(tail)
                 signals.recorder.gauge("socket", "odds", self.count())
@@ -279,13 +282,18 @@ class Hub:
         refresh, self._refresh = self._refresh, set()
         for topic, changes in pending.items():
             if topic not in refresh:
-                tail = b'"type":"prices",' + self._tail({"prices": list(changes.values())})
+                tail = b'"type":"prices",' + self.tail({"prices": list(changes.values())})
                 for member in list(self._subscribers.get(topic, ())):
                     member.offer(changes, tail)
         for topic in refresh:
-            tail = b'"type":"refresh",' + self._tail({})
+            tail = b'"type":"refresh",' + self.tail({})
             for member in list(self._subscribers.get(topic, ())):
                 member.tell(tail)
+
+
+class _DrainOrder(msgspec.Struct, frozen=True):
+    node_id: str
+    spread_s: float = 0.0
 
 
 class _Given(msgspec.Struct, frozen=True, gc=False):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from odds import views
-from odds.api import api
+from odds import api, views
 
 urlpatterns = [
     path("", views.board, name="board"),
     re_path(r"^events/(?P<key>[^/]{1,64})/$", views.event, name="event"),
     path("arbitrage/", views.arbitrage, name="arbitrage"),
-    path("api/", api.urls),
+    path("api/", api.urls()),
 ]

@@ -40,7 +40,7 @@ def page(view: View) -> View:
             return refused(bad)
         except RefreshFailed as failed:
             logger.warning("No page: %s (%r)", failed, failed.__cause__)
-            response = render(None, "503.html", status=503)  # type: ignore[arg-type]
+            response = render(None, "503.html", status=503)
             response["Retry-After"] = str(RETRY_AFTER_S)
             response["Cache-Control"] = "no-store"
             return response

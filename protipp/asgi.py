@@ -12,7 +12,9 @@ django_application = get_asgi_application()  # sets Django up: the imports below
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
+from odds.routing import websocket_urlpatterns as public_sockets  # noqa: E402
 from performance.balancing.services import announce_this_process, asgi_healthz  # noqa: E402
 from performance.dashboard.origins import OwnOrigin  # noqa: E402
 from performance.dashboard.routing import websocket_urlpatterns as staff_sockets  # noqa: E402
@@ -21,7 +23,14 @@ from performance.monitoring.services import asgi_monitor  # noqa: E402
 application = ProtocolTypeRouter(
     {
         "http": asgi_healthz(asgi_monitor(django_application)),
-        "websocket": OwnOrigin(AuthMiddlewareStack(URLRouter([*staff_sockets]))),
+        "websocket": OwnOrigin(
+            URLRouter(
+                [
+                    *public_sockets,  # before sessions: thousands of them, and none has one
+                    re_path(r"", AuthMiddlewareStack(URLRouter([*staff_sockets]))),
+                ]
+            )
+        ),
     }
 )
 announce_this_process()
