@@ -116,4 +116,4 @@ def read_totals() -> wire.Totals | None:
 
 def queue_depth() -> int:
     """Return how many tasks wait in Celery's queue."""
-    return cast(int, bus().llen("celery"))
+    return bus().llen("celery")
