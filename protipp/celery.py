@@ -37,6 +37,10 @@ app.conf.beat_schedule = {
     # queries
     "take-query-sample": {"task": "performance.queries.take_sample", "schedule": 60},
     "prune-query-history": {"task": "performance.queries.prune_history", "schedule": 3600},
+    # caching
+    "warm-cache": {"task": "performance.caching.warm", "schedule": 2, "options": {"expires": 2}},
+    "audit-cache": {"task": "performance.caching.audit", "schedule": 30},
+    "publish-cache-settings": {"task": "performance.caching.publish_settings", "schedule": 10},
     # cdn
     "probe-cdn": {"task": "performance.cdn.probe", "schedule": 2, "options": {"expires": 2}},
     "deliver-cdn-purges": {"task": "performance.cdn.deliver_purges", "schedule": 10},
