@@ -152,6 +152,8 @@ def _look(attempt: Try, *, status: int = 200, problem: str = "") -> HttpResponse
         "key": attempt.key,
         "back": attempt.back,
         "preview": preview,
+        # A template would call `act.preview` itself, without its values.
+        "has_preview": attempt.act.preview is not None and bool(attempt.form.visible_fields()),
         "problem": problem,
         "asks_password": attempt.asks_password,
         "can_run": bool(preview) or not attempt.act.preview,

@@ -63,9 +63,10 @@ export function chart(where, options) {
     if (!Plot) { place.hidden = true; return; }
     plot?.destroy();
     plot = new Plot(settings(Plot, options, format, place), points.data(), place);
+    rest(plot);
   }
 
-  const redraw = () => { describe(place, options, format, points); plot?.setData(points.data()); };
+  const redraw = () => { describe(place, options, format, points); if (plot) { plot.setData(points.data()); rest(plot); } };
   const made = {
     push(time, values) { if (points.push(time, values)) redraw(); },
     set(times, values) { points.set(times, values); redraw(); },
@@ -112,6 +113,11 @@ export function series({ series: lines, times = [], values = [], window_s = 900,
   return all;
 }
 
+/** Until someone points at a time, the legend says the newest values. */
+function rest(plot) {
+  if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: plot.data[0].length - 1 });
+}
+
 function size(place) {
   return { width: place.clientWidth, height: Math.max(place.clientHeight - LEGEND_PX, 60) };
 }
@@ -138,6 +144,7 @@ function settings(Plot, { series: lines, bands = [], zero = true }, format, plac
     ...size(place),
     tzDate: (seconds) => Plot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     cursor: { y: false, points: { size: 6 } },
+    hooks: { setCursor: [rest] },
     legend: { live: true },
     padding: [8, 8, 0, 0],
     scales: {
@@ -145,7 +152,7 @@ function settings(Plot, { series: lines, bands = [], zero = true }, format, plac
       y: { range: (plot, low, high) => range(low, high, zero) },
     },
     axes: [
-      { ...axis, space: 70, values: (plot, ticks, place, space, step) =>
+      { ...axis, size: 30, space: 70, values: (plot, ticks, place, space, step) =>
         ticks.map((tick) => clock(tick).slice(0, step < 60 ? 8 : 5)) },
       { ...axis, size: 62, space: 32, values: (plot, ticks) => ticks.map(format) },
     ],
