@@ -60,27 +60,26 @@ def refresh_now(family: Family[..., Any], ticket: Ticket, load: Load) -> Found:
     """Compute whatever is stored; under the lease when it is free, so that others wait for us."""
     token = new_token()
     try:
-        won, values = ticket.runtime.store.claim(
-            ticket.lease, token, int(conf().lease_s * 1000), ticket.keys
-        )
+        seen = _minted(ticket, ticket.runtime.store.read(ticket.generation_keys))
+        lease = ticket.lease(seen)
+        won, values = ticket.runtime.store.claim(lease, token, _lease_ms(), ticket.keys)
     except StoreAway:
         return _load_and_store(family, ticket, load, None)
     try:
         return _load_and_store(family, ticket, load, values[1:])
     finally:
         if won:
-            _quietly(ticket.runtime.store.release, ticket.lease, token)
+            _quietly(ticket.runtime.store.release, lease, token)
 
 
 def _refresh(
     family: Family[..., Any], ticket: Ticket, load: Load, older_than_s: float
 ) -> Found | None:
     """Compute under the lease; None when another process has it, and then its result will do."""
-    token = new_token()
+    store, token = ticket.runtime.store, new_token()
     try:
-        won, values = ticket.runtime.store.claim(
-            ticket.lease, token, int(conf().lease_s * 1000), ticket.keys
-        )
+        lease = ticket.lease(_minted(ticket, store.read(ticket.generation_keys)))
+        won, values = store.claim(lease, token, _lease_ms(), ticket.keys)
     except StoreAway:
         return None
     if not won:
@@ -91,12 +90,16 @@ def _refresh(
             return open_copy(family, ticket, copy, "l2")  # somebody refreshed it before our turn
         return _load_and_store(family, ticket, load, values[1:])
     except RefreshFailed:
-        _quietly(ticket.runtime.store.hold_off, ticket.lease, token, int(conf().retry_s * 1000))
+        _quietly(store.hold_off, lease, token, int(conf().retry_s * 1000))
         token = b""  # the lease stays until then: nobody tries again meanwhile
         raise
     finally:
         if token:
-            _quietly(ticket.runtime.store.release, ticket.lease, token)
+            _quietly(store.release, lease, token)
+
+
+def _lease_ms() -> int:
+    return int(conf().lease_s * 1000)
 
 
 def _with_fallback(family: Family[..., Any], ticket: Ticket, copy: Copy, load: Load) -> Found:
@@ -127,12 +130,17 @@ def _lead(
     give_up_at = time.monotonic() + conf().lease_wait_s
     pause_s = FIRST_POLL_S
     try:
+        seen = _minted(ticket, store.read(ticket.generation_keys))
         while True:
-            won, values = store.claim(ticket.lease, token, int(conf().lease_s * 1000), ticket.keys)
+            lease = ticket.lease(seen)
+            won, values = store.claim(lease, token, _lease_ms(), ticket.keys)
             copy = assess(family, ticket, values)
             found = open_copy(family, ticket, copy, "l2") if copy.state in wanted else None
             if found is not None or won or time.monotonic() > give_up_at:
                 break
+            if tuple(values[1:]) != seen:  # invalidated meanwhile: another lease counts now
+                seen = _minted(ticket, values[1:])
+                continue
             time.sleep(pause_s * (0.5 + random.random()))
             pause_s = min(pause_s * 2, LAST_POLL_S)
     except StoreAway:
@@ -144,7 +152,7 @@ def _lead(
         return _load_and_store(family, ticket, load, values[1:])
     finally:
         if won:
-            _quietly(store.release, ticket.lease, token)
+            _quietly(store.release, lease, token)
 
 
 def _load_and_store(
@@ -158,7 +166,7 @@ def _load_and_store(
     They are those from before the loader runs: what it reads may be changed while it reads, and
     then the entry carries old generations and nobody ever takes it.
     """
-    seen = _minted(ticket, generations)
+    seen = _seen(ticket, generations)
     created_s = ticket.runtime.clock()
     payload, took_s = run_loader(family, ticket.key, load)
     policy = ticket.policy
@@ -180,21 +188,19 @@ def _load_and_store(
     return found
 
 
-def _minted(ticket: Ticket, generations: list[bytes | None] | None) -> tuple[bytes, ...] | None:
-    if generations is None:
-        return None
-    known = [generation for generation in generations if generation is not None]
-    if len(known) == len(generations):
-        return tuple(known)
-    missing = [
-        key
-        for key, generation in zip(ticket.generation_keys, generations, strict=True)
-        if generation is None
-    ]
+def _seen(ticket: Ticket, generations: list[bytes | None] | None) -> tuple[bytes, ...] | None:
     try:
-        minted = iter(ticket.runtime.store.mint(missing))
+        return None if generations is None else _minted(ticket, generations)
     except StoreAway:
         return None
+
+
+def _minted(ticket: Ticket, generations: list[bytes | None]) -> tuple[bytes, ...]:
+    """Return all generations, new ones for the tags that have none; StoreAway if that fails."""
+    missing = [
+        key for key, there in zip(ticket.generation_keys, generations, strict=True) if there is None
+    ]
+    minted = iter(ticket.runtime.store.mint(missing) if missing else ())
     return tuple(next(minted) if there is None else there for there in generations)
 
 

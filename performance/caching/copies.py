@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import time
@@ -43,12 +44,19 @@ class Ticket:
 
     arguments: tuple[Any, ...]
     key: str
-    lease: str
     tags: tuple[str, ...]
     generation_keys: tuple[str, ...]
     cells: tuple[Cell, ...]
     policy: Policy
     runtime: runtimes.Runtime
+
+    def lease(self, generations: tuple[bytes, ...]) -> str:
+        """Return the lease of whoever computes from this state of the tags.
+
+        After an invalidation it is another one: nobody waits for a loader that has read old data.
+        """
+        state = hashlib.blake2b(b"".join(generations), digest_size=6).hexdigest()
+        return f"{self.key}:lease:{state}"
 
     @property
     def keys(self) -> list[str]:
@@ -75,7 +83,6 @@ def ticket(family: Family[..., Any], arguments: tuple[Any, ...]) -> Ticket:
     return Ticket(
         arguments=arguments,
         key=name,
-        lease=f"{name}:lease",
         tags=tags,
         generation_keys=tuple(runtime.generation_key(tag) for tag in tags),
         cells=runtime.cells.take(tags),
