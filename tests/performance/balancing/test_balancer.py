@@ -155,7 +155,7 @@ def test_a_drained_node_is_stopped_once_it_is_empty_and_nothing_fails(world):
 def test_the_last_node_is_not_drained_and_an_unknown_one_is_named(world):
     world("web-1")
 
-    with pytest.raises(LastNode, match="manage.py scale web=2"):
+    with pytest.raises(LastNode, match=r"manage\.py scale web=2"):
         services.drain("web-1", by="ann")
     with pytest.raises(UnknownNode, match="There are: web-1"):
         services.drain("web-7", by="ann")

@@ -131,8 +131,8 @@ def test_a_replayed_day_costs_fewer_node_hours_than_the_maximum_and_is_never_sho
 
     assert done.node_hours < 0.5 * done.fixed_node_hours
     assert done.short_s <= 120  # the step itself, at a sample a minute
-    assert [verdict.action for _, verdict in done.verdicts][0] == "scale_up"
-    assert [verdict.action for _, verdict in done.verdicts][-1] == "scale_down"
+    assert done.verdicts[0][1].action == "scale_up"
+    assert done.verdicts[-1][1].action == "scale_down"
 
 
 def test_the_command_replays_a_file_and_ends_with_its_node_hours(tmp_path):
