@@ -1,4 +1,4 @@
-"""Findings of `manage.py check`; those that ask a server run with `--tag caching_servers`."""
+"""Findings of `manage.py check`; those that ask a server only with `--deploy`."""
 
 from __future__ import annotations
 
