@@ -20,8 +20,10 @@ EXCHANGES = {
     "matchbook": Decimal("0.02"),
     "smarkets": Decimal("0.02"),
     "betdaq": Decimal("0.02"),
+    "fairdeal_ex": Decimal("0.02"),  # of the simulated market
 }
 """What exchanges keep of net winnings when first met; staff correct it in the admin."""
+NO_COMMISSION = Decimal(0)
 NULL = r"\N"
 """How COPY writes null."""
 COPY_LINES = 5_000
@@ -133,7 +135,8 @@ def _bookmakers(cursor: Any, batch: Batch, named: set[str]) -> dict[str, int]:
     new = [key for key in named if key not in known]
     if new:
         rows = [
-            (key, batch.bookmakers[key], key in EXCHANGES, EXCHANGES.get(key, 0)) for key in new
+            (key, batch.bookmakers[key], key in EXCHANGES, EXCHANGES.get(key, NO_COMMISSION))
+            for key in new
         ]
         cursor.execute(ingest_sql.ADD_BOOKMAKERS, _columns(rows, 4))
         cursor.execute(query, [list(wanted)])

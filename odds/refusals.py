@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import connection
 
+from odds.feeds.parsed import Skipped
 from odds.models import RefusedQuote
 from odds.quote_checks import Refusal
 
@@ -35,6 +36,15 @@ def keep(source: str, refused: Sequence[Refusal], *, most: int) -> None:
 def keep_answer(source: str, reason: str, sample: str) -> None:
     """Store the beginning of a whole answer that could not be taken."""
     _store(source, [({"answer": _clean(sample)}, reason)])
+
+
+def keep_skipped(source: str, skipped: Sequence[Skipped], *, most: int) -> None:
+    """Store cells and recordings that a parser left out, at most `most` of them."""
+    rows = [
+        ({"column": _clean(one.column), "value": _clean(one.value)}, one.reason)
+        for one in skipped[:most]
+    ]
+    _store(source, rows)
 
 
 def forget_older_than(days: int, *, now: datetime) -> int:

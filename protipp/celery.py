@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
 
@@ -42,7 +43,24 @@ app.conf.beat_schedule = {
     "audit-cache": {"task": "performance.caching.audit", "schedule": 30},
     "publish-cache-settings": {"task": "performance.caching.publish_settings", "schedule": 10},
     # cdn
-    "probe-cdn": {"task": "performance.cdn.probe", "schedule": 2, "options": {"expires": 2}},
     "deliver-cdn-purges": {"task": "performance.cdn.deliver_purges", "schedule": 10},
     "prune-cdn-ledger": {"task": "performance.cdn.prune_ledger", "schedule": 86400},
+    # odds
+    "deliver-outbox": {
+        "task": "odds.deliver_outbox",
+        "schedule": 5,
+        "options": {"expires": 5},
+    },
+    "refresh-opportunities": {
+        "task": "odds.refresh_opportunities",
+        "schedule": 15,
+        "options": {"expires": 15},
+    },
+    "maintain-odds": {"task": "odds.maintain", "schedule": 3600},
 }
+if settings.CDN_BASE_URL:
+    app.conf.beat_schedule["probe-cdn"] = {
+        "task": "performance.cdn.probe",
+        "schedule": 2,
+        "options": {"expires": 2},
+    }
