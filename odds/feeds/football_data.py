@@ -81,34 +81,31 @@ def open_file(path: Path) -> FootballFile:
 
 
 def batches(matches: Iterable[Match], *, size: int = BATCH_QUOTES) -> Iterator[Batch]:
-    """Yield the quotes, about `size` a batch: the opening prices of some matches, then the closing.
+    """Yield the quotes, about `size` a batch: of each price the opening one before the closing.
 
-    In that order, so that history has both; ingest ignores what is older than what it knows, so
-    importing again changes nothing. A match that stands twice in the file comes in two batches.
+    In that order ingest writes both into history and the closing one as the current price, in one
+    go; and it ignores what is older than what it knows, so importing again changes nothing. A
+    match that stands twice in the file comes in two batches.
     """
     events: dict[str, EventInfo] = {}
     bookmakers: dict[str, str] = {}
-    phases: dict[str, list[Quote]] = {"open": [], "close": []}
+    opened: list[Quote] = []
+    closed: list[Quote] = []
     for match in matches:
-        if match.event.key in events or sum(map(len, phases.values())) >= size:
-            yield from _both(events, bookmakers, phases)
-            events, bookmakers, phases = {}, {}, {"open": [], "close": []}
+        if match.event.key in events or len(opened) + len(closed) >= size:
+            yield _batch(events, bookmakers, opened + closed)
+            events, bookmakers, opened, closed = {}, {}, [], []
         events[match.event.key] = match.event
         for cell in match.cells:
             column = cell.column
             bookmakers[column.bookmaker] = column.title
-            phases[column.phase].append(_quote(match, cell))
-    yield from _both(events, bookmakers, phases)
+            (opened if column.phase == "open" else closed).append(_quote(match, cell))
+    if events:
+        yield _batch(events, bookmakers, opened + closed)
 
 
-def _both(
-    events: dict[str, EventInfo], bookmakers: dict[str, str], phases: dict[str, list[Quote]]
-) -> Iterator[Batch]:
-    for quotes in phases.values():
-        if quotes:
-            yield Batch(
-                source=SOURCE, events=list(events.values()), bookmakers=bookmakers, quotes=quotes
-            )
+def _batch(events: dict[str, EventInfo], bookmakers: dict[str, str], quotes: list[Quote]) -> Batch:
+    return Batch(source=SOURCE, events=list(events.values()), bookmakers=bookmakers, quotes=quotes)
 
 
 def _quote(match: Match, cell: Cell) -> Quote:
