@@ -9,7 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
-PRICE_DIGITS = {"max_digits": 12, "decimal_places": 6}
+PRICE_DIGITS, PRICE_PLACES = 12, 6
 """American -110 is 1.909090…: six places keep every recorded price apart."""
 
 
@@ -83,7 +83,7 @@ class Price(models.Model):
     market = models.CharField(max_length=64)
     outcome = models.CharField(max_length=120)
     point = models.DecimalField(max_digits=9, decimal_places=3, null=True)
-    price = models.DecimalField(**PRICE_DIGITS)
+    price = models.DecimalField(max_digits=PRICE_DIGITS, decimal_places=PRICE_PLACES)
     last_update = models.DateTimeField(
         null=True, help_text="When the bookmaker last confirmed it, by the provider."
     )
@@ -120,7 +120,10 @@ class PriceChange(models.Model):
     recorded_at = models.DateTimeField()
     event_id = models.BigIntegerField()
     price = models.DecimalField(
-        **PRICE_DIGITS, null=True, help_text="Null: no longer offered from then on."
+        max_digits=PRICE_DIGITS,
+        decimal_places=PRICE_PLACES,
+        null=True,
+        help_text="Null: no longer offered from then on.",
     )
     last_update = models.DateTimeField(null=True)
 

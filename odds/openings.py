@@ -168,7 +168,7 @@ def _find(
             commission[bookmaker] = rate
         if is_exchange:
             exchanges.add(bookmaker)
-    found = {}
+    found: dict[Place, tuple[Arbitrage, str]] = {}
     for (event_id, market), those in offers.items():
         event = events[event_id]
         for arbitrage in find_arbitrage(

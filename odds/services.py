@@ -15,14 +15,15 @@ from odds.feeds.simulated import SimulatedSource
 from odds.feeds.the_odds_api import TheOddsApiSource
 from odds.ingest import IngestReport, ingest
 from odds.outbox import deliver as deliver_outbox
-from odds.upkeep import maintain, refresh_opportunities
+from odds.upkeep import judge_bookmaker_anew, maintain, refresh_opportunities
 from performance.caching.services import cache
 
 __all__ = [
     "IngestReport",
     "deliver_outbox",
-    "forget_cached",
+    "forget_sport",
     "ingest",
+    "judge_bookmaker_anew",
     "maintain",
     "refresh_opportunities",
     "run_feed",
@@ -64,6 +65,6 @@ def run_feed(source: Source, *, stop: threading.Event, batches: int | None = Non
     return Runner(source, stop=stop, most=batches).run()
 
 
-def forget_cached(*tags: str) -> None:
-    """Invalidate what staff have changed by hand, after COMMIT."""
-    cache.invalidate(*tags)
+def forget_sport(key: str) -> None:
+    """Invalidate what shows a sport, after COMMIT: staff have renamed or hidden it."""
+    cache.invalidate(f"sport:{key}", "arbitrage")
