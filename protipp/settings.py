@@ -111,6 +111,7 @@ def _database(url: str) -> dict[str, Any]:
     database["ENGINE"] = "performance.queries.postgresql"  # its connections cannot hang
     options = database.setdefault("OPTIONS", {})
     options |= {
+        "application_name": f"protipp {NODE_ID}",
         "connect_timeout": 2,
         "tcp_user_timeout": 5_000,
         "keepalives_idle": 5,
@@ -252,6 +253,7 @@ LOGGING = {
         # Two lines a task, several tasks a second; what fails is still said.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
+        "celery.worker.request": {"level": "WARNING"},
     },
 }
 

@@ -73,8 +73,8 @@ def capture(
     execute: Callable[..., Any], sql: str, params: Any, many: bool, context_: dict[str, Any]
 ) -> Any:
     """Time one statement; the wrapper that each connection carries."""
-    route = context.route.get()
-    told = f"{sql} /* route='{UNSAFE_IN_COMMENT.sub('_', route)}' */" if route else sql
+    route = context.route.get() or settings.PROCESS
+    told = f"{sql} /* route='{UNSAFE_IN_COMMENT.sub('_', route)}' */"
     started = time.perf_counter()
     ok = False
     try:
@@ -83,7 +83,7 @@ def capture(
         return result
     finally:
         seconds = time.perf_counter() - started
-        signals.recorder.observe("sql", route or settings.PROCESS, seconds, ok)
+        signals.recorder.observe("sql", route, seconds, ok)
         request = asked.get()
         if request is not None:
             request.add(sql, seconds)

@@ -5,6 +5,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from performance.core import context
 from performance.queries import services, statistics
 from performance.queries.models import QueryMinute, QueryShape
 
@@ -34,6 +35,16 @@ def test_the_servers_own_counts_are_shown():
     run(3)
 
     assert find(services.optimizer.slowest(sort="calls", limit=200)).calls == 3
+
+
+def test_a_statement_names_the_route_that_asked_first():
+    token = context.route.set("events/<str:key>/")
+    run(1)
+    context.route.reset(token)
+
+    found = find(services.optimizer.slowest(sort="calls", limit=200))
+    assert found.route == "events/<str:key>/"
+    assert "route" not in found.sql
 
 
 def test_history_holds_differences_and_looking_twice_adds_nothing():
