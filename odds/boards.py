@@ -64,6 +64,8 @@ class Table(msgspec.Struct, frozen=True, gc=False):
                 if not offer.suspended:
                     sums.setdefault(offer.bookmaker, []).append(1 / offer.price)
         every = len(self.outcomes)
+        if every < 2:  # the other outcomes are only missing here
+            return {}
         return {key: sum(found) for key, found in sums.items() if len(found) == every}
 
 
@@ -130,7 +132,7 @@ priced AS MATERIALIZED (
     FROM priced GROUP BY event_id, market, line, draw, outcome, point, place
 ), tables AS (
     SELECT event_id, market, line, draw, sum(offer_count) AS offer_count,
-        CASE WHEN bool_and(best IS NOT NULL) THEN sum(1 / best::float8) END AS best_inverse,
+        CASE WHEN bool_and(best IS NOT NULL) AND count(*) > 1 THEN sum(1 / best::float8) END AS best_inverse,
         json_agg(json_build_object('name', outcome, 'point', trim_scale(point),
             'best', trim_scale(best), 'offers', offers)
             ORDER BY place, best, outcome) AS outcomes
@@ -191,11 +193,16 @@ shown AS MATERIALIZED (
     + _PRICED
 )
 
-_SPORTS = """
-SELECT coalesce(json_agg(json_build_object('key', s.key, 'group', s."group", 'title', s.title,
+# A source that names no group says it by the first part of its key.
+_GROUP = """coalesce(nullif(s."group", ''), CASE split_part(s.key, '_', 1)
+    WHEN 'americanfootball' THEN 'American Football' WHEN 'icehockey' THEN 'Ice Hockey'
+    WHEN 'football' THEN 'Soccer' ELSE initcap(split_part(s.key, '_', 1)) END)"""
+
+_SPORTS = f"""
+SELECT coalesce(json_agg(json_build_object('key', s.key, 'group', {_GROUP}, 'title', s.title,
     'description', s.title, 'active', s.active, 'has_outrights', s.has_outrights,
     'event_count', coalesce(c.events, 0), 'in_play_count', coalesce(c.in_play, 0))
-    ORDER BY s."group", s.title), '[]'::json)::text
+    ORDER BY {_GROUP}, s.title), '[]'::json)::text
 FROM odds_sport s LEFT JOIN (
     SELECT sport_id, count(*) AS events, count(*) FILTER (WHERE commence_time <= now()) AS in_play
     FROM odds_event WHERE commence_time > now() - make_interval(hours => %(in_play_h)s::int)

@@ -175,6 +175,8 @@ class OddsConsumer(AsyncWebsocketConsumer):
                 await self.send(text_data=(b'{"n":%d,' % number + tail).decode())
                 self._sending_s = time.monotonic()
             self._behind = 0
+        except (OSError, RuntimeError):  # gone while we spoke: uvicorn's two ways to say so
+            self._hub.part(self)
         finally:
             self._sender = None
 

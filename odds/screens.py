@@ -62,6 +62,7 @@ def board(
     return render(
         "odds/board.html",
         {
+            "nav": "odds",
             "board": found,
             "sections": sections,
             "sport": here,
@@ -101,6 +102,7 @@ def event(
     return render(
         "odds/event.html",
         {
+            "nav": "odds",
             "board": found,
             "event": one,
             "sections": [found for found in sections if found.table.market == shown],
@@ -152,6 +154,7 @@ def arbitrage(
     return render(
         "odds/arbitrage.html",
         {
+            "nav": "arbitrage",
             "listing": listing,
             "clear": [card(one) for one in chosen if not one.suspect],
             "doubtful": [card(one) for one in chosen if one.suspect],

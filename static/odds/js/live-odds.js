@@ -170,7 +170,7 @@ function margins(body) {
     const values = rows.map((row) => (book === "best"
       ? Number(row.querySelector("[data-best]").textContent) || null
       : offered(row.querySelector(`td[data-book="${CSS.escape(book)}"]`))));
-    const text = values.every(Boolean) ? margin(100 * (values.reduce((sum, one) => sum + 1 / one, 0) - 1)) : "–";
+    const text = values.length > 1 && values.every(Boolean) ? margin(100 * (values.reduce((sum, one) => sum + 1 / one, 0) - 1)) : "–";
     (place.lastChild ?? place.appendChild(document.createTextNode(""))).textContent = text;
   }
 }
