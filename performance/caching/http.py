@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +15,7 @@ from performance.caching import runtime as runtimes
 from performance.caching.bodies import Body
 from performance.caching.copies import Found
 from performance.caching.families import Family
+from performance.caching.keys import edge_tag
 
 CACHE_NAME = "ProTipp"
 OWN_HEADERS = frozenset(
@@ -135,7 +135,7 @@ def _freshness(
     left_s = max(0.0, found.created_s + policy.kept_s - now_s)
     fresh_s = int(min(max_age_s, left_s))
     edge_s = int(min(max(1.0, found.fresh_until_s - now_s), left_s))
-    tags = " ".join(quote(tag, safe=":/-_.") for tag in family.tags_of(arguments))
+    tags = " ".join(edge_tag(tag) for tag in family.tags_of(arguments))
     grace = _grace(policy.stale_s, left_s, fresh_s)
     headers = [("Cache-Control", f"public, max-age={fresh_s}{grace}")]
     if policy.strategy == "cdn":

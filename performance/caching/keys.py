@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,6 +26,15 @@ def digest(family: str, arguments: tuple[Any, ...]) -> str:
     except (TypeError, OverflowError, msgspec.MsgspecError) as error:
         raise UnusableArgument(family, repr(arguments), str(error)) from None
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
+def edge_tag(tag: str) -> str:
+    """Return a tag as headers and purges write it: what would end or split a header is quoted.
+
+    >>> edge_tag("event:a b")
+    'event:a%20b'
+    """
+    return quote(tag, safe=":/-_.")
 
 
 def schema_hash(schema: Any) -> str:

@@ -19,10 +19,12 @@ from performance.caching.coherence import Follower
 from performance.caching.conf import conf
 from performance.caching.errors import StoreAway
 from performance.caching.flights import Flights
+from performance.caching.keys import edge_tag
 from performance.caching.memory import Cells
 from performance.caching.policy import Override
 from performance.caching.store import RedisStore, Store
 from performance.caching.workers import Workers
+from performance.core import signals
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +93,19 @@ class Runtime:
             self._keep_for_later(tags, hard)
             return False
         self.forget_tags(tags)  # what a reader fetched between the two lines above
+        self._tell_edges(tags, soft=not hard)
         return True
+
+    def _tell_edges(self, tags: Iterable[str], *, soft: bool) -> None:
+        """Say which public copies are outdated, after the store: an edge that asks gets the new.
+
+        Of the families' own tags those with cdn="public"; of all others each, once there is such a
+        family, because whose they are is known only by the arguments.
+        """
+        public = {family.own_tag for family in list(self.families.values()) if family.cdn}
+        told = [tag for tag in tags if public and (tag in public or not tag.startswith("family:"))]
+        if told:
+            signals.invalidated.send_robust(type(self), tags=[*map(edge_tag, told)], soft=soft)
 
     def _keep_for_later(self, tags: list[str], hard: bool) -> None:
         with self._unsent_lock:

@@ -25,6 +25,9 @@ class CdnConf:
     """CloudFront's distribution."""
     timeout_s: float = 5.0
     """How long one call to a provider may take."""
+    purge_every_s: float = 1.0
+    """A process purges what the cache invalidates at most so often, all tags together. CloudFront
+    bills every path and takes seconds: there a minute is enough, for answers that live 5 s."""
     max_attempts: int = 8
     """After so many failed deliveries a purge is given up and stands in the ledger as failed."""
     probe_path: str = "/healthz"

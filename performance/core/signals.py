@@ -13,6 +13,12 @@ from django.dispatch import Signal
 measured = Signal()
 """Sent for rare events worth a mark on a chart. Arguments: `kind`, `key`, `value`, `unit`."""
 
+invalidated = Signal()
+"""Sent once the cache's store has forgotten some tags, so never before COMMIT; for whoever keeps
+copies outside. Arguments: `tags` as answers' headers write them, only those that public answers may
+carry, and `soft`: whether copies may be served stale. Receivers do not wait: readers stand behind.
+"""
+
 
 class Recorder(Protocol):
     def observe(self, kind: str, key: str, seconds: float, ok: bool = True) -> None: ...
