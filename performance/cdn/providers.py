@@ -40,7 +40,9 @@ class Varnish:
     name = "varnish"
 
     def headers(self, tags: Sequence[str]) -> dict[str, str]:
-        return {"Surrogate-Key": " ".join(tags), "xkey": " ".join(tags)}
+        return {
+            "Surrogate-Key": " ".join(tags)
+        }  # its VCL copies it to `xkey` in vcl_backend_response
 
     def purge(self, *, reference: str, urls: Sequence[str], tags: Sequence[str], soft: bool) -> str:
         header = "xkey-softpurge" if soft else "xkey-purge"

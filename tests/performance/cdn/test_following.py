@@ -7,8 +7,8 @@ import pytest
 from django.db import OperationalError, transaction
 
 from performance.caching import runtime as runtimes
-from performance.caching.services import cache, cached
-from performance.cdn import following, services
+from performance.caching.services import cache, cached, cached_response
+from performance.cdn import following, providers, services
 from performance.cdn.models import Purge
 
 
@@ -108,8 +108,6 @@ def test_the_edge_is_told_of_public_families_only(family, edge):
 
 
 def test_tags_are_named_to_the_edge_as_its_answers_named_them(family, edge, rf):
-    from performance.caching.services import cached_response
-
     answer = cached_response(rf.get("/"), family, "a b\r\nX: y")
     cache.invalidate("event:a b\r\nX: y")
 
@@ -168,3 +166,11 @@ def test_a_purge_waits_for_the_database(edge, monkeypatch):
 
     until(lambda: purged == [(["a", "b"], False)])
     until(lambda: waiting._thread is None)
+
+
+@pytest.mark.parametrize("provider", [providers.Varnish(), providers.CloudFront()])
+def test_public_answers_carry_the_headers_of_every_edge(family, rf, provider):
+    answer = cached_response(rf.get("/"), family, "1")
+    wanted = provider.headers(family.tags_of(("1",)))
+
+    assert wanted.items() <= dict(answer.items()).items()
