@@ -385,6 +385,8 @@ async def test_while_the_bus_is_away_sockets_hear_so_and_are_resynced_when_it_is
 async def test_what_is_kept_for_greetings_is_bounded_in_time_and_number(monkeypatch):
     now = 1000.0
     hub = Hub(clock=lambda: now)
+    assert json.loads(b"{" + hub.greeting(("event", "e1"), "hello"))["from"] == now
+    hub.connected = True
     publishable = {"id": 1, "changes": [change(2.0)]}
     hub.take(json.dumps(publishable).encode())
     assert len(json.loads(b"{" + hub.greeting(("event", "e1"), "hello"))["prices"]) == 1

@@ -18,7 +18,7 @@ const READ_TRIES = 4;
 const FLASH_MS = 2_500;
 const REFUSED = 4000;
 
-let page, cells, socket, stopped, asOf, offsetS, retry;
+let page, cells, shown, socket, stopped, asOf, offsetS, retry;
 let delayMs = FIRST_DELAY_MS;
 let state = "still";
 let heardAt = 0;
@@ -51,6 +51,7 @@ function detach() {
 /** Find every cell by what it is the price of. */
 function index() {
   cells = new Map();
+  shown = new Set([...page.querySelectorAll("[data-market]")].map((body) => body.dataset.market));
   for (const cell of page.querySelectorAll("td[data-book]")) {
     const row = cell.closest("tr[data-outcome]");
     const body = cell.closest("[data-event]");
@@ -113,7 +114,7 @@ function take(frame) {
 /** Put one change into its cell, mark where it went, and find the row's best again. */
 function show({ e, m, b, o, l, p, t }) {
   const cell = cells.get(key(e, m, b, o, l === undefined || l === null ? "" : String(l)));
-  if (!cell) { unknown = true; return; }
+  if (!cell) { unknown ||= shown.has(m); return; }
   const before = Number(cell.textContent) || null;
   const old = cell.textContent;
   cell.classList.remove("up", "down", "none", "susp", "aging", "old");
@@ -156,8 +157,7 @@ function best(row) {
   row.querySelector("[data-best-at]").textContent = at.length
     ? heading(at[0].dataset.book) + (at.length > 1 ? ` +${at.length - 1}` : "") : "suspended";
   const newest = Math.max(...at.map((cell) => Number(cell.dataset.at)));
-  const shown = row.querySelector("[data-age]");
-  shown.dataset.age = at.length ? newest : "";
+  row.querySelector("[data-age]").dataset.age = at.length ? newest : "";
 }
 
 const heading = (book) => page.querySelector(`th[data-book="${CSS.escape(book)}"]`)?.title ?? book;
