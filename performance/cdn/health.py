@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
+from typing import cast
 
 import httpx
 import redis
@@ -51,7 +52,7 @@ def healthy() -> bool:
 
 
 def read() -> Health:
-    stored = stores.bus().hgetall(KEY)
+    stored = cast("dict[bytes, bytes]", stores.bus().hgetall(KEY))
     if not stored:
         return NEVER_PROBED
     return Health(

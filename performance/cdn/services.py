@@ -148,7 +148,7 @@ def overview() -> dict[str, Any]:
         "purges": [
             {
                 "key": str(purge.pk),
-                "level": LEVELS[purge.state],
+                "level": LEVELS[Purge.State(purge.state)],
                 "at": purge.created_at.isoformat(sep=" ", timespec="seconds"),
                 "targets": [*purge.tags, *purge.urls][:20],
                 "items": purge.items,

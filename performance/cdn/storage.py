@@ -21,7 +21,7 @@ class AllEncodings(Compressor):
     """servestatic's compressor (gzip and brotli) with zstd, which it has only from Python 3.14."""
 
     def compress(self, path: Any) -> list[str]:
-        written = super().compress(path)
+        written: list[str] = super().compress(path)
         source = Path(path)
         data = source.read_bytes()
         packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)

@@ -16,6 +16,7 @@ from django.apps import apps
 from django.db import Error, connection, models, transaction
 
 from performance.queries import indexes, statistics
+from performance.queries.activity import rows as fetch_rows
 from performance.queries.candidates import Candidate, candidates
 from performance.queries.conf import conf
 
@@ -138,7 +139,7 @@ def _cost(cursor: Any, sql: str) -> float:
 
 def _columns() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for row in indexes.rows(
+    for row in fetch_rows(
         """
         SELECT c.relname AS "table", a.attname AS "column"
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -214,4 +215,5 @@ def _field_name(model: type[models.Model], column: str) -> str:
 def _last_migration(app_label: str) -> str:
     from django.db.migrations.loader import MigrationLoader
 
-    return MigrationLoader(None).graph.leaf_nodes(app_label)[0][1]
+    name: str = MigrationLoader(None).graph.leaf_nodes(app_label)[0][1]
+    return name

@@ -68,7 +68,7 @@ def _shapes(use: _Use) -> Iterator[tuple[str, ...]]:
         yield tuple(last)
 
 
-def _uses(tree: exp.Expression, columns_of: Mapping[str, Sequence[str]]) -> dict[str, _Use]:
+def _uses(tree: exp.Expr, columns_of: Mapping[str, Sequence[str]]) -> dict[str, _Use]:
     aliases = {
         table.alias_or_name: table.name
         for table in tree.find_all(exp.Table)
@@ -76,7 +76,7 @@ def _uses(tree: exp.Expression, columns_of: Mapping[str, Sequence[str]]) -> dict
     }
     uses: dict[str, _Use] = {}
 
-    def note(column: exp.Expression | None, kind: str) -> None:
+    def note(column: exp.Expr | None, kind: str) -> None:
         if not isinstance(column, exp.Column):
             return
         table = _table_of(column, aliases, columns_of)

@@ -7,6 +7,7 @@ processes.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import redis
 from django.conf import settings
@@ -74,7 +75,7 @@ def capture(
 ) -> Any:
     """Time one statement; the wrapper that each connection carries."""
     route = context.route.get() or settings.PROCESS
-    told = f"{sql} /* route='{UNSAFE_IN_COMMENT.sub('_', route)}' */"
+    told = sql + comment(route)
     started = time.perf_counter()
     ok = False
     try:
@@ -89,6 +90,12 @@ def capture(
             request.add(sql, seconds)
         if seconds * 1000 >= conf().slow_query_ms:
             _tell(SLOW_KEY, sql, {"ms": seconds * 1000, "line": calling_line(), "count": 1})
+
+
+@functools.lru_cache(maxsize=1024)
+def comment(route: str) -> str:
+    """Return what tells the server which route asks."""
+    return f" /* route='{UNSAFE_IN_COMMENT.sub('_', route)}' */"
 
 
 def install(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -122,7 +129,7 @@ def _tell(key: str, sql: str, found: dict[str, Any]) -> None:
 def findings(key: str) -> list[dict[str, Any]]:
     """Return what was told under `key`, newest first; empty while the bus is away."""
     try:
-        stored = stores.bus().hgetall(key)
+        stored = cast("dict[bytes, bytes]", stores.bus().hgetall(key))
     except redis.RedisError:
         return []
     found: list[dict[str, Any]] = [

@@ -16,6 +16,8 @@ from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import errors
 
+INTERVAL_S = 0.1
+"""psycopg's own: how often a wait looks up, so that Ctrl-C is heard."""
 GRACE_S = 0.5
 """How much longer than `statement_timeout` we wait: a server that is well ends the query itself."""
 
@@ -37,17 +39,17 @@ class GuardedConnection(psycopg.Connection[Any]):
     limit_s: float | None = None
 
     @classmethod
-    def connect(cls, *args: Any, **kwargs: Any) -> GuardedConnection:  # type: ignore[override]
+    def connect(cls, *args: Any, **kwargs: Any) -> GuardedConnection:
         connection = super().connect(*args, **kwargs)
         assert isinstance(connection, GuardedConnection)
         connection.limit_s = default_limit_s()
         return connection
 
-    def wait(self, gen: Any, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+    def wait(self, gen: Any, interval: float = INTERVAL_S, timeout: float | None = None) -> Any:
         if timeout is not None or self.limit_s is None:
-            return super().wait(gen, *args, timeout=timeout, **kwargs)
+            return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, *args, timeout=self.limit_s, **kwargs)
+            return super().wait(gen, interval, self.limit_s)
         except errors._WaitTimeout:
             self.pgconn.finish()
             raise ServerSilent(self.limit_s) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 from django.db.backends.postgresql import base
 
 from performance.queries.watchdog import GuardedConnection
@@ -12,7 +13,7 @@ from performance.queries.watchdog import GuardedConnection
 
 class DatabaseWrapper(base.DatabaseWrapper):
     # Django asks the driver's module to connect; this one is psycopg with our class in its place.
-    Database = SimpleNamespace(**{**vars(base.Database), "connect": GuardedConnection.connect})
+    Database: Any = SimpleNamespace(**{**vars(psycopg), "connect": GuardedConnection.connect})
 
     def __init__(self, settings_dict: dict[str, Any], *args: Any, **options: Any) -> None:
         pool = settings_dict.get("OPTIONS", {}).get("pool")
