@@ -9,7 +9,8 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
 
-django_application: Any = get_asgi_application()  # sets Django up: the imports below need its models
+# It sets Django up: the imports below need its models.
+django_application: Any = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
