@@ -132,7 +132,8 @@ priced AS MATERIALIZED (
     FROM priced GROUP BY event_id, market, line, draw, outcome, point, place
 ), tables AS (
     SELECT event_id, market, line, draw, sum(offer_count) AS offer_count,
-        CASE WHEN bool_and(best IS NOT NULL) AND count(*) > 1 THEN sum(1 / best::float8) END AS best_inverse,
+        CASE WHEN bool_and(best IS NOT NULL) AND count(*) > 1 THEN sum(1 / best::float8)
+            END AS best_inverse,
         json_agg(json_build_object('name', outcome, 'point', trim_scale(point),
             'best', trim_scale(best), 'offers', offers)
             ORDER BY place, best, outcome) AS outcomes

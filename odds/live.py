@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from odds.live_hub import Change, Hub, Key, Topic, hub
+from odds.live_hub import Hub, Topic, hub
+from odds.live_messages import Change, Key
 from performance.core import signals
 
 PENDING_LIMIT = 500

@@ -22,6 +22,7 @@ import redis.exceptions
 from django.conf import settings
 
 from odds.conf import conf
+from odds.live_messages import Change, DrainOrder, Key, Message
 from performance.core import signals
 
 logger = logging.getLogger(__name__)
@@ -40,30 +41,6 @@ SILENCE_S = 30.0
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
 
 Topic = tuple[str, str]
-Key = tuple[str, str, str, str, Any]
-
-
-class Change(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One price, as frames carry it: short names, because thousands of browsers get each."""
-
-    e: str
-    """event"""
-    m: str
-    """market"""
-    b: str
-    """bookmaker"""
-    o: str
-    """outcome"""
-    p: float | None
-    """decimal odds; null: no longer offered"""
-    l: float | None = None  # noqa: E741
-    """line, the outcome's own"""
-    t: str | None = None
-    """last_update, ISO 8601"""
-
-    @property
-    def key(self) -> Key:
-        return (self.e, self.m, self.b, self.o, self.l)
 
 
 class Told(NamedTuple):
@@ -215,7 +192,7 @@ class Hub:
     def _drain(self, data: bytes) -> None:
         """This node is to go: sockets move to another one, spread over the time that is given."""
         try:
-            order = msgspec.json.decode(data, type=_DrainOrder)
+            order = msgspec.json.decode(data, type=DrainOrder)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             logger.error("A message on %s cannot be read: %s", DRAIN_CHANNEL, error)
             return
@@ -235,7 +212,7 @@ class Hub:
     def take(self, data: bytes) -> None:
         """Take one batch's message; one that cannot be read is logged and makes pages ask anew."""
         try:
-            message = msgspec.json.decode(data, type=_Message)
+            message = msgspec.json.decode(data, type=Message)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             logger.error("A message on %s cannot be read: %s", conf().channel, error)
             self._refresh.update(self._subscribers)
@@ -291,35 +268,6 @@ class Hub:
             tail = b'"type":"refresh",' + self.tail({})
             for member in list(self._subscribers.get(topic, ())):
                 member.tell(tail)
-
-
-class _DrainOrder(msgspec.Struct, frozen=True):
-    node_id: str
-    spread_s: float = 0.0
-
-
-class _Given(msgspec.Struct, frozen=True, gc=False):
-    event: str
-    sport: str
-    bookmaker: str
-    market: str
-    outcome: str
-    point: float | None = None
-    price: float | None = None
-    last_update: str | None = None
-
-
-class _Opportunities(msgspec.Struct, frozen=True):
-    opened: list[Any] = []
-    changed: list[Any] = []
-    closed: list[Any] = []
-
-
-class _Message(msgspec.Struct, frozen=True):
-    id: int
-    changes: list[_Given] = []
-    resync: list[str] = []
-    opportunities: _Opportunities = _Opportunities()
 
 
 _hub: Hub | None = None

@@ -18,7 +18,8 @@ from django.db import connections
 
 from odds import live, live_hub
 from odds.conf import conf
-from odds.live_hub import Change, Hub
+from odds.live_hub import Hub
+from odds.live_messages import Change
 from odds.routing import websocket_urlpatterns
 from performance.core import stores
 from performance.dashboard.origins import OwnOrigin
