@@ -20,9 +20,11 @@ import django
 
 django.setup()
 
+from performance.core import signals  # noqa: E402 - after setup
 from performance.monitoring import http  # noqa: E402 - after setup
 from performance.monitoring.conf import MonitoringConf  # noqa: E402 - after setup
 from performance.monitoring.recorder import StreamRecorder  # noqa: E402 - after setup
+from performance.queries import capture  # noqa: E402 - after setup
 
 CALLS = 50_000
 ROUNDS = 7
@@ -37,6 +39,10 @@ def cost_us(act: Callable[[], object]) -> float:
             act()
         rounds.append((time.process_time() - started) / CALLS * 1e6)
     return min(rounds)
+
+
+def _nothing(*args: object) -> None:
+    pass
 
 
 def main() -> None:
@@ -59,6 +65,10 @@ def main() -> None:
     query_us = cost_us(lambda: recorder.observe("sql", "board", 0.0012)) - empty_us
     print(f"a request: {request_us:.2f} us of CPU (budget 10)")  # noqa: T201
     print(f"a query:   {query_us:.2f} us of CPU (budget 1)")  # noqa: T201
+    signals.install(recorder)
+    captured_us = cost_us(lambda: capture.capture(_nothing, "SELECT 1", None, False, {}))
+    print(f"a query with its capture: {captured_us - empty_us:.2f} us of CPU")  # noqa: T201
+    recorder.flush()
     for number in range(200):
         recorder.observe("sql", f"q{number}", 0.001)
     started = time.process_time()

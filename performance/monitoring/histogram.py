@@ -20,6 +20,9 @@ HIGHEST_S = 2.0**25
 ERROR_RATIO = 2 ** (1 / (2 * OCTAVE)) - 1
 """The worst relative error of a percentile: 0.0219."""
 
+FEW = 8
+"""Fewer durations are counted sooner one by one."""
+
 _FLOOR_S = 2.0 ** (LOWEST / OCTAVE)
 _log2, _ceil = math.log2, math.ceil
 
@@ -57,6 +60,10 @@ class Histogram(msgspec.Struct, array_like=True, eq=True):
 
         Their sum is rounded once, not each.
         """
+        if len(durations) < FEW:
+            for seconds in durations:
+                self.add(seconds)
+            return
         self.n += len(durations)
         self.sum_us += round(math.fsum(durations) * 1e6)
         self.max_us = max(self.max_us, int(max(durations) * 1e6))

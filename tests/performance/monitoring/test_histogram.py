@@ -89,3 +89,19 @@ def test_percentiles_of_merged_processes_match_recorded_latencies():
     for share in (0.5, 0.95, 0.99, 0.999):
         exact = float(np.percentile(everything, share * 100, method="inverted_cdf"))
         assert math.isclose(merged.percentile(share), exact, rel_tol=ERROR_RATIO)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 500])
+def test_many_at_once_count_as_one_by_one(count):
+    durations = [0.0, 1.0, 0.5, *(1.1**-place for place in range(count))]
+    singly, together = Histogram(), Histogram()
+    for seconds in durations:
+        singly.add(seconds)
+    together.add_all(durations)
+
+    assert (together.n, together.max_us, together.buckets) == (
+        singly.n,
+        singly.max_us,
+        singly.buckets,
+    )
+    assert 0 <= together.sum_us - singly.sum_us <= together.n

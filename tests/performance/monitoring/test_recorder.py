@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from performance.core.stores import bus
-from performance.monitoring import clock, live, wire
+from performance.monitoring import clock, durations, live, wire
 from performance.monitoring.conf import MonitoringConf
 from performance.monitoring.recorder import StreamRecorder
 
@@ -159,3 +159,17 @@ def test_queries_and_cache_reads_are_split_off_the_request(make_recorder):
     recorder.observe("sql", "x", 0.5)
 
     assert (spent.sql_s, spent.sql_count, spent.cache_s) == (0.5, 2, 0.125)
+
+
+def test_a_full_series_is_counted_at_once_and_an_idle_one_gives_its_place_away(make_recorder):
+    recorder = make_recorder(process_series=1)
+    for _ in range(durations.FULL * 3 + 5):
+        recorder.observe("sql", "x", 0.001)
+    assert len(recorder._lists["sql", "x", "ok"]) == 5
+    for _ in range(durations.IDLE_SECONDS + 1):
+        recorder._swap(0, False)
+    recorder.observe("sql", "y", 0.001)
+
+    sample = recorder._swap(0, False)
+    assert [row[:3] for row in sample.series] == [("sql", "y", "ok")]
+    assert sample.dropped == 0
