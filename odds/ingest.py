@@ -15,8 +15,19 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from odds import failpoints, ingest_keys, ingest_sql, openings, outbox, partitions, refusals
+from odds import (
+    failpoints,
+    ingest_keys,
+    ingest_new,
+    ingest_sql,
+    openings,
+    outbox,
+    partitions,
+    refusals,
+)
 from odds.conf import OddsConf, conf
+from odds.ingest_keys import Keys
+from odds.ingest_outcome import NOTHING, Outcome
 from odds.quote_checks import Checked, Refusal, check
 from odds.quotes import Batch
 from performance.core import signals
@@ -62,7 +73,6 @@ def ingest(batch: Batch, *, now: datetime | None = None) -> IngestReport:
     with transaction.atomic():
         report = _store(batch, checked, at, options)
         failpoints.reach("before_commit")
-    failpoints.reach("after_commit")
     signals.recorder.observe("ingest", batch.source, time.perf_counter() - started)
     signals.recorder.count("ingest_prices", batch.source, report.received)
     return report
@@ -73,33 +83,25 @@ def _store(batch: Batch, checked: Checked, at: datetime, options: OddsConf) -> I
         cursor.execute(ingest_sql.PLAN_FOR_THIS_BATCH)
         keys = ingest_keys.prepare(cursor, batch, checked)
         refused = checked.refused + keys.refused
-        cursor.execute(ingest_sql.CREATE_INCOMING)
-        if len(connection.savepoint_ids) > 0:  # inside a caller's transaction: an earlier batch's
-            cursor.execute(ingest_sql.EMPTY_INCOMING)
-        repeated = ingest_keys.copy(cursor, keys)
-        failpoints.reach("after_copy")
-        merge = ingest_sql.MERGE_REPEATED if repeated else ingest_sql.MERGE_ONCE
-        cursor.execute(merge, {"at": at, "most_changes": options.max_changes_a_message})
-        inserted, changed, withdrawn, unchanged, late, touched, changes = cursor.fetchone()
+        done = _write(cursor, keys, at, options)
         failpoints.reach("after_merge")
-        moved = openings.recompute(_pairs(touched), at=at)
+        moved = openings.recompute(done.touched, at=at)
         outbox_id = None
-        if inserted or changed or withdrawn or moved:
-            events = {pair["event_id"] for pair in json.loads(touched)}
-            outbox_id = _remember_to_tell(cursor, batch, keys, events, changes, moved, at)
+        if done.inserted or done.changed or done.withdrawn or moved:
+            outbox_id = _remember_to_tell(cursor, batch, keys, done, moved, at)
         refusals.keep(batch.source, refused, most=options.refused_rows_a_batch)
         if batch.cursor is not None:
             cursor.execute(ingest_sql.KEEP_CURSOR, [batch.source, json.dumps(batch.cursor)])
     if outbox_id is not None:
         # robust: whatever goes wrong in telling, the batch stands and the row is told again.
-        transaction.on_commit(outbox.deliver, robust=True)
+        transaction.on_commit(_tell, robust=True)
     return IngestReport(
         received=len(batch.quotes) + len(batch.withdrawn),
-        inserted=inserted,
-        changed=changed,
-        withdrawn=withdrawn,
-        unchanged=unchanged,
-        late=late,
+        inserted=done.inserted,
+        changed=done.changed,
+        withdrawn=done.withdrawn,
+        unchanged=done.unchanged,
+        late=done.late,
         refused=refused,
         clamped=checked.clamped,
         events=len(keys.events),
@@ -107,35 +109,75 @@ def _store(batch: Batch, checked: Checked, at: datetime, options: OddsConf) -> I
     )
 
 
-def _pairs(touched: str) -> dict[int, set[str]]:
-    markets: dict[int, set[str]] = {}
-    for pair in json.loads(touched):
-        markets.setdefault(pair["event_id"], set()).add(pair["market"])
-    return markets
+def _tell() -> None:
+    failpoints.reach("after_commit")
+    outbox.deliver()
+
+
+def _write(cursor: Any, keys: Keys, at: datetime, options: OddsConf) -> Outcome:
+    """Store the quotes: by the merge, and the mass of new events' by COPY alone.
+
+    A few of new events go through the merge too, which can say what changed.
+    """
+    quotes = [quote for quote in keys.quotes if quote.event_key in keys.new]
+    if len(quotes) <= options.max_changes_a_message:
+        return _merge(cursor, keys, at, options.max_changes_a_message)
+    withdrawn = [quote for quote in keys.withdrawn if quote.event_key in keys.new]
+    of_new = ingest_new.store(cursor, keys, quotes, withdrawn, at)
+    others = keys._replace(
+        quotes=[quote for quote in keys.quotes if quote.event_key not in keys.new],
+        withdrawn=[quote for quote in keys.withdrawn if quote.event_key not in keys.new],
+    )
+    return of_new + _merge(cursor, others, at, options.max_changes_a_message)
+
+
+def _merge(cursor: Any, keys: Keys, at: datetime, most_changes: int) -> Outcome:
+    if not keys.quotes and not keys.withdrawn:
+        return NOTHING
+    cursor.execute(ingest_sql.CREATE_INCOMING)
+    if len(connection.savepoint_ids) > 0:  # inside a caller's transaction: an earlier batch's
+        cursor.execute(ingest_sql.EMPTY_INCOMING)
+    repeated = ingest_keys.copy(cursor, keys)
+    failpoints.reach("after_copy")
+    merge = ingest_sql.MERGE_REPEATED if repeated else ingest_sql.MERGE_ONCE
+    cursor.execute(merge, {"at": at, "most_changes": most_changes})
+    *counts, pairs, changes = cursor.fetchone()
+    touched: dict[int, set[str]] = {}
+    for pair in json.loads(pairs):
+        touched.setdefault(pair["event_id"], set()).add(pair["market"])
+    inserted, changed, withdrawn, unchanged, late = counts
+    return Outcome(
+        inserted=inserted,
+        changed=changed,
+        withdrawn=withdrawn,
+        unchanged=unchanged,
+        late=late,
+        touched=touched,
+        changes=changes,
+    )
 
 
 def _remember_to_tell(
     cursor: Any,
     batch: Batch,
-    keys: ingest_keys.Keys,
-    events: set[int],
-    changes: str | None,
+    keys: Keys,
+    done: Outcome,
     moved: openings.Moves,
     at: datetime,
 ) -> int:
-    """Write the outbox row; `changes` is JSON already, or None when there are too many."""
-    told = [event for event in keys.events.values() if event.id in events]
+    """Write the outbox row."""
+    told = [event for event in keys.events.values() if event.id in done.touched]
     sports = sorted({event.sport_id for event in told})
     tags = [f"sport:{sport}" for sport in sports] + sorted(f"event:{e.key}" for e in told)
     message: dict[str, Any] = {"source": batch.source, "at": at.isoformat()}
     if moved:
         tags.append("arbitrage")
-    if changes is None:
+    if done.changes is None:
         message["resync"] = sports
     message["opportunities"] = moved.as_message()
     text = json.dumps(message)
-    if changes is not None:
-        text = f'{text[:-1]}, "changes": {changes}}}'
+    if done.changes is not None:
+        text = f'{text[:-1]}, "changes": {done.changes}}}'
     cursor.execute(ingest_sql.KEEP_MESSAGE, [json.dumps(tags), text])
     outbox_id: int = cursor.fetchone()[0]
     return outbox_id

@@ -59,8 +59,9 @@ def _store(source: str, rows: list[tuple[dict[str, Any], str]]) -> None:
     merged: dict[str, list[Any]] = {}
     for quote, reason in rows:
         reason = _clean(reason)[:REASON_LENGTH]
-        # The time is not part of what was wrong: the same error a minute later is the same row.
-        identity = json.dumps([source, {**quote, "last_update": ""}, reason])
+        # Neither its time nor a whole answer is part of what was wrong: the same error page a
+        # minute later, with another number on it, is the same row.
+        identity = json.dumps([source, {**quote, "last_update": "", "answer": ""}, reason])
         fingerprint = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
         row = merged.setdefault(fingerprint, [source[:120], fingerprint, "", reason, 0])
         row[2] = json.dumps(quote)

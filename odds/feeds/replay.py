@@ -114,7 +114,7 @@ class ReplaySource:
             if path.stat().st_size > LARGEST_BYTES:
                 raise Refused(f"it is larger than {LARGEST_BYTES} bytes")
             return parse_events(json.loads(path.read_bytes(), parse_float=Decimal), source=NAME)
-        except (OSError, ValueError, RecursionError) as error:  # Refused is a ValueError
+        except (OSError, ValueError, RecursionError, Refused) as error:
             self.skipped.append(Skipped(0, path.name, "", f"the recording was left out: {error}"))
             return None
 
