@@ -27,7 +27,13 @@ from odds import families, filters
 from odds.bad_requests import BadRequest
 from odds.opportunities import Listing
 from odds.stakes import calculate
-from odds.views import RETRY_AFTER_S, give_early, observe_age
+from odds.views import (
+    DATABASE_AWAY,
+    RETRY_AFTER_S,
+    give_early,
+    observe_age,
+    unavailable_json,
+)
 from performance.caching.services import RefreshFailed, cached_response
 
 logger = logging.getLogger(__name__)
@@ -209,6 +215,9 @@ def _too_old(request: HttpRequest, error: RefreshFailed) -> HttpResponse:
 @api.exception_handler(Exception)
 def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
     """Give no details away; those who watch are told as for any other view."""
+    if isinstance(error, DATABASE_AWAY):
+        logger.warning("%s: PostgreSQL is away: %s", request.path, error)
+        return unavailable_json()
     logger.exception("%s failed", request.path, exc_info=error)
     got_request_exception.send(sender=type(api), request=request)
     bad = BadRequest("server", None, "Something broke on our side; it has been recorded.")

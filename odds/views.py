@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
+import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from functools import wraps
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -23,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 HTML = "text/html; charset=utf-8"
 RETRY_AFTER_S = 5
-_CONFIRMED = re.compile(rb'data-confirmed="(\d+)"')
-"""Where a page says when its median price was confirmed, in its first kilobytes."""
+DATABASE_AWAY = (OperationalError, InterfaceError)
+"""What Django raises for a server that is gone, restarting or silent."""
 
 View = Callable[..., HttpResponseBase]
 
@@ -40,12 +41,24 @@ def page(view: View) -> View:
             return refused(bad)
         except RefreshFailed as failed:
             logger.warning("No page: %s (%r)", failed, failed.__cause__)
-            response = render(None, "503.html", status=503)
-            response["Retry-After"] = str(RETRY_AFTER_S)
-            response["Cache-Control"] = "no-store"
-            return response
+            return _unavailable()
 
     return require_safe(shown)
+
+
+def _unavailable() -> HttpResponse:
+    response = render(None, "503.html", status=503)
+    response["Retry-After"] = str(RETRY_AFTER_S)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def unavailable_json() -> JsonResponse:
+    bad = BadRequest("server", None, "The database does not answer; try again shortly.")
+    body = bad.as_json()
+    body["error"]["retry_after_s"] = RETRY_AFTER_S
+    headers = {"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"}
+    return JsonResponse(body, status=503, headers=headers)
 
 
 def refused(bad: BadRequest) -> HttpResponse:
@@ -98,11 +111,7 @@ def _arbitrage_arguments(
 def _send(
     request: HttpRequest, family: Family[Any, bytes], arguments: tuple[Any, ...]
 ) -> HttpResponse:
-    response = cached_response(request, family, *arguments, content_type=HTML)
-    confirmed = _CONFIRMED.search(family(*arguments), 0, 8192)
-    if confirmed is not None:
-        observe_age(family.name, int(confirmed[1]))
-    return response
+    return cached_response(request, family, *arguments, content_type=HTML)
 
 
 def observe_age(route: str, confirmed_s: float) -> None:
@@ -128,6 +137,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Say 500; or 503 when it was PostgreSQL that is away, which is nobody's error and passes."""
+    if isinstance(sys.exception(), DATABASE_AWAY):
+        return unavailable_json() if request.path.startswith("/api/") else _unavailable()
     if request.path.startswith("/api/"):
         bad = BadRequest("server", None, "Something broke on our side; it has been recorded.")
         return JsonResponse(bad.as_json(), status=500)

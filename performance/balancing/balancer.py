@@ -25,6 +25,7 @@ from performance.balancing.nodes import Node
 from performance.balancing.registry import Registry
 from performance.balancing.runtime import Runtime, View
 from performance.balancing.site import Site
+from performance.core import broadcast
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,8 @@ class Balancer:
         message = json.dumps({"node_id": node.id, "spread_s": SPREAD_S})
         with contextlib.suppress(redis.RedisError):  # then the drain's own limit ends them
             self._bus.publish(DRAIN_CHANNEL, message)
+        group = f"performance.node.{node.id}"
+        broadcast.send(group, {"type": "page.move", "within_s": SPREAD_S})  # the staff pages'
 
     def _stop(self, order: DrainOrder, node: Node, rest: str, token: int) -> None:
         assert self._executor is not None

@@ -8,7 +8,10 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 
+from performance.queries.postgresql.breaker import Breaker
 from performance.queries.watchdog import GuardedConnection
+
+_breakers: dict[str, Breaker] = {}
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -20,3 +23,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if isinstance(pool, dict):
             pool.setdefault("connection_class", GuardedConnection)
         super().__init__(settings_dict, *args, **options)
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        if self.pool is None:
+            return super().get_new_connection(conn_params)
+        breaker = _breakers.setdefault(self.alias, Breaker())
+        return breaker.connect(
+            self.pool, lambda: super(DatabaseWrapper, self).get_new_connection(conn_params)
+        )
