@@ -45,6 +45,8 @@ class Keys(NamedTuple):
     bookmakers: dict[str, int]
     quotes: list[Quote]
     withdrawn: list[Quote]
+    new: set[str]
+    """Keys of the events that this transaction has just inserted."""
     refused: list[Refusal]
     """Quotes about events that neither the batch nor the database knows."""
 
@@ -60,13 +62,15 @@ def prepare(cursor: Any, batch: Batch, checked: Checked) -> Keys:
     others = _read_events(cursor, named - given.keys())
     bookmakers = _bookmakers(cursor, batch, {quote.bookmaker_key for quote in checked.quotes})
     _add_sports(cursor, given.values())
-    _lock(cursor, [_row(event) for event in given.values()] + [_stored(e) for e in others.values()])
+    new = _lock(
+        cursor, [_row(event) for event in given.values()] + [_stored(e) for e in others.values()]
+    )
     events = _read_events(cursor, given.keys() | others.keys())
     _correct(cursor, given, events)
     quotes, refused = _known(checked.quotes, events)
     withdrawn, also_refused = _known(checked.withdrawn, events)
     withdrawn = [quote for quote in withdrawn if quote.bookmaker_key in bookmakers]
-    return Keys(events, bookmakers, quotes, withdrawn, refused + also_refused)
+    return Keys(events, bookmakers, quotes, withdrawn, new, refused + also_refused)
 
 
 def _known(
@@ -103,8 +107,9 @@ def _read_events(cursor: Any, keys: Iterable[str]) -> dict[str, StoredEvent]:
     return {row[0]: StoredEvent(row[1], row[0], *row[2:]) for row in cursor.fetchall()}
 
 
-def _lock(cursor: Any, rows: list[tuple[Any, ...]]) -> None:
+def _lock(cursor: Any, rows: list[tuple[Any, ...]]) -> set[str]:
     cursor.execute(ingest_sql.LOCK_EVENTS, _columns(rows, 6))
+    return {row[0] for row in cursor.fetchall()}
 
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
@@ -154,7 +159,7 @@ def _add_sports(cursor: Any, events: Iterable[EventInfo]) -> None:
 
 
 def copy(cursor: Any, keys: Keys) -> bool:
-    """Send the quotes to the temporary table; True when some price is among them several times.
+    """Send `keys`' quotes to the temporary table; True when some price is among them several times.
 
     Costs about 3 us a quote on this side.
     """

@@ -20,9 +20,25 @@ EMPTY_INCOMING = "TRUNCATE pg_temp.odds_incoming"
 
 COPY_INCOMING = "COPY pg_temp.odds_incoming FROM STDIN"
 
+TAKE_PRICE_IDS = """
+SELECT nextval('odds_price_id_seq'::regclass) FROM generate_series(1, %s)
+"""
+
+COPY_PRICES = """
+COPY odds_price (
+    id, event_id, bookmaker_id, market, outcome, point, price, last_update, changed_at, seen_at,
+    suspended_at
+) FROM STDIN
+"""
+
+COPY_CHANGES = """
+COPY odds_pricechange (price_id, recorded_at, event_id, price, last_update) FROM STDIN
+"""
+
 # Every writer locks its events here first, in the order of their keys and in one statement, so
 # two batches about the same events follow each other and never wait in a circle. The impossible
-# condition locks what is there without writing it. The ids that conflicts use up are bigints.
+# condition locks what is there without writing it. The ids that conflicts use up are bigints. It
+# returns the keys of the events that were not there.
 LOCK_EVENTS = """
 INSERT INTO odds_event (key, sport_id, commence_time, date_only, home_team, away_team)
 SELECT * FROM unnest(
@@ -30,6 +46,7 @@ SELECT * FROM unnest(
 ) AS given (key, sport_id, commence_time, date_only, home_team, away_team)
 ORDER BY key
 ON CONFLICT (key) DO UPDATE SET key = excluded.key WHERE false
+RETURNING key
 """
 
 READ_EVENTS = """
