@@ -21,6 +21,7 @@ from odds.fair import fair_prices, overrounds
 from odds.filters import FEATURED
 from odds.history import Series, history
 from odds.opportunities import Listing
+from odds.stamps import confirmed_s, without_clock
 from performance.caching.services import cached
 
 PRICE_LIMIT_S = 60
@@ -37,6 +38,7 @@ _PRICES: dict[str, Any] = {
     "schema": bytes,
     "cdn": "public",
     "raises": (BadRequest,),
+    "audited": without_clock,
 }
 
 Keys = tuple[str, ...]
@@ -155,6 +157,7 @@ def _warm_boards() -> Iterator[tuple[Any, ...]]:
 @cached(
     "board_page",
     **_PRICES,
+    dated=confirmed_s,
     tags=lambda sport, *rest: [f"sport:{sport}"] if sport else [],
     warm=_warm_boards,
 )
@@ -179,7 +182,7 @@ def board_page(sport: str, market: str, bookmakers: Keys, page: int) -> bytes:
     ).encode()
 
 
-@cached("event_page", **_PRICES, tags=lambda key, *rest: [f"event:{key}"])
+@cached("event_page", **_PRICES, tags=lambda key, *rest: [f"event:{key}"], dated=confirmed_s)
 def event_page(
     key: str, bookmakers: Keys, market: str | None, outcome: str | None, point: Decimal | None
 ) -> bytes:

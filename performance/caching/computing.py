@@ -218,7 +218,8 @@ def run_loader(family: Family[..., Any], key: str, load: Load) -> tuple[bytes, f
         raise
     except Exception as error:
         family.counts.failed += 1
-        raise RefreshFailed(family.readable(key), None, family.policy.max_stale_s) from error
+        readable = key.partition(":v:")[2] or key
+        raise RefreshFailed(readable, None, family.policy.max_stale_s) from error
     finally:
         took_s = time.perf_counter() - started
         signals.recorder.observe("cache", f"{family.name}:load", took_s, ok)

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -21,6 +21,19 @@ from performance.caching.policy import Policy
 
 if TYPE_CHECKING:
     from performance.caching.families import Family
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Peek(Generic[T]):
+    """What is stored of a value. `state` is fresh, stale, fallback or miss (`value` is None)."""
+
+    value: T | None
+    state: str
+    age_s: float | None
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
@@ -25,6 +24,7 @@ from performance.caching.conf import conf
 from performance.caching.copies import (
     Copy,
     Found,
+    Peek,
     Ticket,
     assess,
     open_copy,
@@ -39,16 +39,6 @@ from performance.caching.stats import Counts
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Peek(Generic[T]):
-    """What is stored of a value. `state` is fresh, stale, fallback or miss (`value` is None)."""
-
-    value: T | None
-    state: str
-    age_s: float | None
-    source: str
 
 
 class Family(Generic[P, T]):
@@ -70,6 +60,8 @@ class Family(Generic[P, T]):
         cdn: str | None = None,
         raises: tuple[type[Exception], ...] = (),
         memory_entries: int | None = None,
+        dated: Callable[[Any], float | None] | None = None,
+        audited: Callable[[Any], Any] | None = None,
     ) -> None:
         self.name = name
         self.loader: Callable[..., Any] = (
@@ -80,6 +72,8 @@ class Family(Generic[P, T]):
         self.warm = warm
         self.cdn = cdn
         self.raises = raises
+        self.dated = dated
+        self.audited = audited
         self._tags = tags
         self._signature = keys.declared(name, loader)
         self._arity = len(self._signature.parameters)
@@ -298,9 +292,6 @@ class Family(Generic[P, T]):
         """Return to a caller what `hold` kept; a mutable value is the caller's own."""
         value = held if self._immutable else self._decode(held)
         return cast("T", value.identity if self.schema is bytes else value)
-
-    def readable(self, key: str) -> str:
-        return key.partition(":v:")[2] or key
 
     def override(self, override: Override | None) -> None:
         policy = apply(self.defaults, override)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cachebox
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
@@ -16,6 +17,7 @@ from performance.caching.bodies import Body
 from performance.caching.copies import Found
 from performance.caching.families import Family
 from performance.caching.keys import edge_tag
+from performance.core import signals
 
 CACHE_NAME = "ProTipp"
 OWN_HEADERS = frozenset(
@@ -33,6 +35,9 @@ OWN_HEADERS = frozenset(
     }
 )
 """What `answer` says itself, in lower case; every other header is Django's."""
+
+_dates: cachebox.LRUCache[tuple[str, str], float | None] = cachebox.LRUCache(1024)
+"""(family, ETag): of which Unix time the content is; None when it does not say."""
 
 _FORWARDED = {"miss": "fwd=uri-miss; stored", "bypass": "fwd=bypass"}
 
@@ -60,6 +65,7 @@ def cached_response(
     browser and asked about each time. What the family raises is raised.
     """
     found = family.find(*args)
+    measure_age(family, found)
     made = answer(
         family,
         family.bind(args, {}),
@@ -106,6 +112,20 @@ def answer(
     if encoding:
         headers.append(("Content-Encoding", encoding))
     return Answer(200, headers, b"" if method == "HEAD" else data)
+
+
+def measure_age(family: Family[Any, Any], found: Found) -> None:
+    """Report how old the content is that is served now, when the family says of when it is."""
+    if family.dated is None or not isinstance(found.held, Body):
+        return
+    name = (family.name, found.held.etag)
+    dated_s = _dates.get(name, -1.0)
+    if dated_s == -1.0:  # read once a body, served many times
+        dated_s = family.dated(found.held.identity)
+        _dates.insert(name, dated_s)
+    if dated_s is not None:
+        age_s = max(0.0, runtimes.current().clock() - dated_s)
+        signals.recorder.observe("price_age", family.name, age_s)
 
 
 def cache_status(found: Found) -> str:

@@ -143,6 +143,8 @@ def cached(
     strategy: str | None = None,
     raises: tuple[type[Exception], ...] = (),
     memory_entries: int | None = None,
+    dated: Callable[[Any], float | None] | None = None,
+    audited: Callable[[Any], Any] | None = None,
 ) -> Callable[[Callable[P, T]], Family[P, T]]:
     """Make a function a cached family under `name`.
 
@@ -151,7 +153,9 @@ def cached(
     `memory_s` is how long a process may answer without asking the store. `tags(*arguments)` names
     what it depends on. `warm()` yields the argument tuples worth having before they are asked for.
     `cdn="public"` lets shared caches keep the answer. What is listed in `raises` is an answer of
-    the loader (such as DoesNotExist) and passes through.
+    the loader (such as DoesNotExist) and passes through. `dated(value)` says of which Unix time its
+    content is: then its age is measured whenever HTTP serves it. `audited(value)` leaves out what
+    differs at each computation, such as the time of it: the auditor compares the rest.
     """
     stale_s = conf().default_stale_s if stale_s is None else stale_s
     if cdn not in (None, "public"):
@@ -178,6 +182,8 @@ def cached(
             cdn=cdn,
             raises=raises,
             memory_entries=memory_entries,
+            dated=dated,
+            audited=audited,
         )
         cache.register(family)
         return family

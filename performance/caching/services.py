@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from performance.caching.configuring import publish as publish_settings
+from performance.caching.copies import Peek
 from performance.caching.errors import (
     RefreshFailed,
     StoreAway,
     UnknownFamily,
     UnusableArgument,
 )
-from performance.caching.families import Family, Peek
+from performance.caching.families import Family
 from performance.caching.http import cached_response
 from performance.caching.manager import CacheManager, cache, cached
 from performance.caching.warming import Warmed, Warming

@@ -17,7 +17,7 @@ import cachebox
 
 from performance.caching.errors import UnusableArgument
 from performance.caching.families import Family
-from performance.caching.http import CACHE_NAME, OWN_HEADERS, answer
+from performance.caching.http import CACHE_NAME, OWN_HEADERS, answer, measure_age
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -97,6 +97,7 @@ class PublicAnswers:
         found = route.family.find_stored(arguments)
         if found is None:
             return self._application(environ, start_response)
+        measure_age(route.family, found)
         made = answer(
             route.family,
             arguments,

@@ -14,6 +14,8 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 from django.utils.crypto import salted_hmac
 
+from performance.core.routes import readable
+
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
@@ -49,7 +51,7 @@ def route_label(method: str, path: str, request: HttpRequest | None) -> str:
     if request is None:
         return f"{verb} {_route_of_path(path)}"
     match = request.resolver_match
-    return f"{verb} {(match.route or '/') if match else UNMATCHED}"
+    return f"{verb} {readable(match.route) if match else UNMATCHED}"
 
 
 @lru_cache(maxsize=4096)
@@ -57,7 +59,7 @@ def _route_of_path(path: str) -> str:
     if path.startswith(settings.STATIC_URL):
         return STATIC
     try:
-        return resolve(path).route or "/"
+        return readable(resolve(path).route)
     except Resolver404:
         return UNMATCHED
 

@@ -102,4 +102,9 @@ def _largest(rule: AlertRule, values: Mapping[str, float]) -> Reading:
 
 
 def _matches(rule: AlertRule, key: str) -> bool:
-    return not rule.selector or fnmatchcase(key, rule.selector)
+    """Match any of the selector's patterns, and none of those behind a `!`."""
+    patterns = [pattern.strip() for pattern in rule.selector.split(",") if pattern.strip()]
+    if any(fnmatchcase(key, pattern[1:]) for pattern in patterns if pattern[0] == "!"):
+        return False
+    wanted = [pattern for pattern in patterns if pattern[0] != "!"]
+    return not wanted or any(fnmatchcase(key, pattern) for pattern in wanted)

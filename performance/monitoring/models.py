@@ -149,7 +149,8 @@ class AlertRule(models.Model):
     selector = models.CharField(
         max_length=200,
         blank=True,
-        help_text="A pattern with * for the key, such as `GET api/*` or `web-*`; empty takes all.",
+        help_text="Patterns with * for the key, with commas between, such as `GET api/*, GET /` "
+        "or `web-*`; `!admin/*` leaves out. Empty takes all.",
     )
     aggregate = models.CharField(max_length=8, choices=Aggregate, default=Aggregate.VALUE)
     comparison = models.CharField(max_length=8, choices=Comparison, default=Comparison.ABOVE)

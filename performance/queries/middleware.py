@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import sync_and_async_middleware
 
 from performance.core import context
+from performance.core.routes import readable
 from performance.queries import capture
 
 
@@ -57,4 +58,4 @@ def count_queries(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpR
 def name_route(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
     """Django calls it once the URL is resolved; before that no statement has a route."""
     if request.resolver_match is not None:
-        context.route.set(request.resolver_match.route)
+        context.route.set(readable(request.resolver_match.route))

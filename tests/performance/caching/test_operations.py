@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
+from performance.caching import auditing
 from performance.caching.models import CacheConfig
 from performance.caching.presets import PRESETS
 from performance.caching.services import UnknownFamily, cache, cached, publish_settings
@@ -132,7 +133,7 @@ def test_status_counts_all_processes_reads(hearing, eventually, capsys):
 def test_the_auditor_counts_fresh_values_that_are_wrong(fake):
     value = ["old"]
 
-    @cached("truth", ttl_s=5, warm=lambda: [("a",)])
+    @cached("truth", ttl_s=5, tags=lambda key: [f"truth:{key}"], warm=lambda: [("a",)])
     def truth(key: str) -> str:
         return value[0]
 
@@ -141,6 +142,49 @@ def test_the_auditor_counts_fresh_values_that_are_wrong(fake):
     value[0] = "new"
     result = next(a for a in cache.audit() if a.family == "truth")
     assert (result.sampled, result.stale) == (1, 1)
+
+
+def test_the_auditor_calls_nothing_wrong_that_only_says_when_it_was_made(fake):
+    made = iter(range(100))
+
+    @cached(
+        "stamped",
+        tags=lambda: ["stamped"],
+        warm=lambda: [()],
+        audited=lambda value: value["price"],
+    )
+    def stamped() -> dict[str, int]:
+        return {"price": 7, "as_of": next(made)}
+
+    stamped()
+    result = next(a for a in cache.audit() if a.family == "stamped")
+    assert (result.sampled, result.stale) == (1, 0)
+
+
+def test_the_auditor_waits_for_the_invalidation_that_is_on_its_way(fake, monkeypatch):
+    value = ["old"]
+
+    @cached("moving", tags=lambda: ["moving"], warm=lambda: [()])
+    def moving() -> str:
+        return value[0]
+
+    moving()
+    value[0] = "new"
+    monkeypatch.setattr(auditing.time, "sleep", lambda seconds: cache.invalidate("moving"))
+    result = next(a for a in cache.audit() if a.family == "moving")
+    assert (result.sampled, result.stale) == (0, 0)
+
+
+def test_the_auditor_leaves_out_what_promises_only_its_lifetime(fake):
+    made = iter(range(100))
+
+    @cached("untagged", warm=lambda: [()])
+    def untagged() -> int:
+        return next(made)
+
+    untagged()
+    result = next(a for a in cache.audit() if a.family == "untagged")
+    assert (result.sampled, result.stale) == (0, 0)
 
 
 @pytest.mark.parametrize("name", PRESETS)
