@@ -17,7 +17,7 @@ const RUNNING = [
 
 const STATEMENTS = [
   { heading: true, className: "clip", cell: sql },
-  { cell: (row) => row.route || null },
+  { className: "clip", cell: (row) => row.route || null },
   { className: "num", cell: (row) => format.count(row.calls) },
   { className: "num", cell: (row) => format.ms(row.total_ms) },
   { className: "num", cell: (row) => format.ms(row.mean_ms) },
