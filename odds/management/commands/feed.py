@@ -33,6 +33,7 @@ def at_least(minimum: float, kind: type[int] | type[float] = int) -> Any:
 
 class Command(BaseCommand):
     help = "Take prices from one source into the database until stopped (Ctrl-C or SIGTERM)."
+    requires_system_checks: list[str] = []  # it serves no pages: half a second less to each restart
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
