@@ -11,17 +11,21 @@ from protipp import env
 from protipp.stack.nodes import PROGRAMS
 from protipp.stack.processes import Spec
 
+AS_ROOT = "You're running the worker with superuser privileges"
+"""How Celery's warning to root begins."""
+
 
 def specs(source: str, local: Path, environment: Mapping[str, str]) -> list[Spec]:
     """Return all of them; `source` names the feed, and none leaves it out."""
     celery = (str(PROGRAMS / "celery"), "--quiet", "-A", "protipp")
     quick = ("--concurrency", "2", "--without-gossip", "--without-mingle")
+    # Whoever runs the stack as root, as containers do, has chosen it: five lines of it at each
+    # start would hide the address and the login.
+    calm = {**environment, "PYTHONWARNINGS": f"ignore:{AS_ROOT}"}
     schedule = ("--schedule", str(local / "celerybeat-schedule"), "--pidfile=")
     found = [
         replace(
-            _spec(
-                "worker", (*celery, "worker", "-l", "INFO", "-n", "worker@%h", *quick), environment
-            ),
+            _spec("worker", (*celery, "worker", "-l", "INFO", "-n", "worker@%h", *quick), calm),
             ready_line=" ready.",
             ready_within_s=60.0,
         ),
