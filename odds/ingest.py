@@ -140,7 +140,8 @@ def _merge(cursor: Any, keys: Keys, at: datetime, most_changes: int) -> Outcome:
     repeated = ingest_keys.copy(cursor, keys)
     failpoints.reach("after_copy")
     merge = ingest_sql.MERGE_REPEATED if repeated else ingest_sql.MERGE_ONCE
-    cursor.execute(merge, {"at": at, "most_changes": most_changes})
+    about = [event.id for event in keys.events.values()]
+    cursor.execute(merge, {"at": at, "most_changes": most_changes, "events": about})
     *counts, pairs, changes = cursor.fetchone()
     touched: dict[int, set[str]] = {}
     for pair in json.loads(pairs):

@@ -81,6 +81,9 @@ ORDER BY key
 ON CONFLICT (key) DO NOTHING
 """
 
+# `events` narrows each look at odds_price to the batch's own; without it the planner reads all of
+# the table to hash it, and an import slows down with what was imported before.
+#
 # One merge for all. `seen` is each quote beside what is stored; `fresh` leaves out the late ones;
 # `moves` are the fresh ones that differ from what came before. The history of a price is strictly
 # ordered: its next time is at least a microsecond after `changed_at`, which is its last one.
@@ -89,7 +92,8 @@ WITH seen AS (
     SELECT i.*, p.id AS price_id, p.changed_at, p.last_update AS stored_update,
         CASE WHEN p.suspended_at IS NULL THEN p.price END AS stored {windows}
     FROM pg_temp.odds_incoming i
-    LEFT JOIN odds_price p ON p.event_id = i.event_id AND p.market = i.market
+    LEFT JOIN odds_price p ON p.event_id = ANY(%(events)s::bigint[])
+        AND p.event_id = i.event_id AND p.market = i.market
         AND p.bookmaker_id = i.bookmaker_id AND p.outcome = i.outcome
         AND p.point IS NOT DISTINCT FROM i.point
     {window}
@@ -165,12 +169,13 @@ _STORE = """), new_ids AS MATERIALIZED (
         seen_at = greatest(%(at)s, p.seen_at),
         suspended_at = CASE WHEN m.price IS NULL THEN m.recorded_at END
     FROM moves m
-    WHERE p.id = m.price_id AND m.is_last
+    WHERE p.id = m.price_id AND m.is_last AND p.event_id = ANY(%(events)s::bigint[])
 ), confirmed AS (
     UPDATE odds_price p
     SET seen_at = greatest(%(at)s, p.seen_at), last_update = greatest(p.last_update, f.newest)
     FROM fresh f
-    WHERE p.id = f.price_id AND f.is_latest AND NOT EXISTS (SELECT FROM moves m WHERE m.k = f.k)
+    WHERE p.id = f.price_id AND f.is_latest AND p.event_id = ANY(%(events)s::bigint[])
+        AND NOT EXISTS (SELECT FROM moves m WHERE m.k = f.k)
 ), history AS (
     INSERT INTO odds_pricechange (price_id, recorded_at, event_id, price, last_update)
     SELECT coalesce(price_id, new_ids.id), recorded_at, event_id, price, last_update
