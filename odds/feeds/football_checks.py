@@ -8,6 +8,8 @@ one many, or fails those that no typing error explains.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from odds.feeds.football_columns import EXCHANGE_CODES, Layout
 
 BOOK_SUM = (0.80, 1.40)
@@ -47,7 +49,10 @@ class RowCheck:
         self.books = [one.cells for one in layout.books]
         best = {(one.market, one.phase): one.cells for one in layout.books if one.code == "Max"}
         self.below_best = [
-            (one.cells, best[one.market, one.phase])
+            (
+                tuple(zip(one.cells, best[one.market, one.phase], strict=True)),
+                max(*one.cells, *best[one.market, one.phase]),
+            )
             for one in layout.books
             if (one.market, one.phase) in best and one.code not in (*EXCHANGE_CODES, "Max")
         ]
@@ -106,33 +111,50 @@ class RowCheck:
 
     def _books(self, numbers: list[float]) -> tuple[int, int, int]:
         wrong = asked = below_one = 0
+        width = len(numbers)
         for cells in self.books:
-            if cells[-1] < len(numbers) and cells[0] < len(numbers):
-                prices = [numbers[cell] for cell in cells]
-                if min(prices) > 1:
-                    asked += 1
-                    wrong += not BOOK_SUM[0] < sum([1 / price for price in prices]) < BOOK_SUM[1]
-                elif any(price <= 1 for price in prices) and any(price > 1 for price in prices):
-                    asked += 1
+            if cells[-1] >= width or cells[0] >= width:
+                continue
+            prices = [numbers[cell] for cell in cells]
+            if min(prices) > 1:
+                asked += 1
+                total = 0.0
+                for price in prices:
+                    total += 1 / price
+                if not BOOK_SUM[0] < total < BOOK_SUM[1]:
                     wrong += 1
-                    below_one += 1
+                continue
+            below = above = False
+            for price in prices:
+                below = below or price <= 1
+                above = above or price > 1
+            if below and above:
+                asked += 1
+                wrong += 1
+                below_one += 1
         return wrong, asked, below_one
 
     def _below_best(self, numbers: list[float]) -> tuple[int, int]:
         wrong = asked = 0
-        for cells, best in self.below_best:
-            if max(*cells, *best) < len(numbers):
-                asked += 1
-                wrong += any(
-                    numbers[cell] > numbers[most] * ABOVE_BEST
-                    for cell, most in zip(cells, best, strict=True)
-                )
+        width = len(numbers)
+        for pairs, last in self.below_best:
+            if last >= width:
+                continue
+            asked += 1
+            for cell, most in pairs:
+                if numbers[cell] > numbers[most] * ABOVE_BEST:
+                    wrong += 1
+                    break
         return wrong, asked
 
 
+@lru_cache(maxsize=1 << 14)
 def _number(cell: str) -> float:
     """Return the cell as a float; NaN, which compares false with everything, for what is none."""
     try:
         return float(cell)
     except ValueError:
-        return float("nan")
+        return _NAN
+
+
+_NAN = float("nan")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from odds.feeds.csv_rows import rows_of
-from odds.feeds.football_checks import RowCheck
 from odds.feeds.football_columns import Layout, PriceColumn
 from odds.feeds.football_inspect import inspect
 from odds.feeds.football_leagues import league_of
@@ -58,12 +57,14 @@ class FootballFile:
     layout: Layout
     rows: int
     """Lines below the header that are not empty."""
+    shifted: frozenset[int]
+    """Lines whose cells cannot be what the header calls them."""
 
     def matches(self, skip: Skip) -> Iterator[Match]:
         """Yield each match with its prices; `skip` is told of all that is not taken."""
         for index, name, reason in self.layout.not_read:
             skip(Skipped(1, name, f"column {index + 1}", reason))
-        read = _RowReader(self.layout, skip)
+        read = _RowReader(self.layout, self.shifted, skip)
         rows = rows_of(self.path, self.encoding)
         for _, cells in rows:
             if any(cells):  # the header
@@ -77,7 +78,7 @@ class FootballFile:
 def open_file(path: Path) -> FootballFile:
     """Inspect the whole file. Raises Refused, with the reason, when it is not what it claims."""
     found = inspect(path)
-    return FootballFile(path, found.encoding, found.layout, found.rows)
+    return FootballFile(path, found.encoding, found.layout, found.rows, found.shifted)
 
 
 def batches(matches: Iterable[Match], *, size: int = BATCH_QUOTES) -> Iterator[Batch]:
@@ -127,10 +128,10 @@ def _quote(match: Match, cell: Cell) -> Quote:
 
 
 class _RowReader:
-    def __init__(self, layout: Layout, skip: Skip) -> None:
+    def __init__(self, layout: Layout, shifted: frozenset[int], skip: Skip) -> None:
         self.layout = layout
+        self.shifted = shifted
         self.skip = skip
-        self.check = RowCheck(layout)
 
     def match(self, row: int, cells: list[str]) -> Match | None:
         if not any(cells):
@@ -142,7 +143,7 @@ class _RowReader:
         found = self._event(row, cells)
         if found is None:
             return None
-        if self.check.looks_shifted(cells):
+        if row in self.shifted:
             self.skip(Skipped(row, "", "", "its cells cannot be what the header calls them"))
             return None
         self._report_width(row, cells, width)

@@ -17,6 +17,8 @@ SHIFTED_ROWS = 3
 SHIFTED_SHARE = 0.005
 """Rows that cannot be what the header says: from so many, and this share, the file is refused;
 fewer are typing errors, and only those rows are left out."""
+MOST_LEFT_OUT = 100_000
+"""So many line numbers are remembered, whatever the file's length."""
 UNDATED_SHARE = 0.2
 SUMMER = timedelta(days=21)
 """No league plays for at least so long around the first of July, and then it is a new season.
@@ -29,6 +31,8 @@ class Inspected(NamedTuple):
     layout: Layout
     rows: int
     """Lines below the header that are not empty."""
+    shifted: frozenset[int]
+    """Lines whose cells cannot be what the header calls them: few, or the file is refused."""
 
 
 def inspect(path: Path) -> Inspected:
@@ -44,7 +48,7 @@ def inspect(path: Path) -> Inspected:
         if any(cells):
             seen.take(row, cells)
     seen.judge()
-    return Inspected(encoding, layout, seen.rows)
+    return Inspected(encoding, layout, seen.rows, frozenset(seen.left_out))
 
 
 class _Seen:
@@ -55,6 +59,7 @@ class _Seen:
         self.check = RowCheck(layout)
         self.rows = self.undated = self.shifted = self.first_shifted = self.width = 0
         self.dates: set[date] = set()
+        self.left_out: set[int] = set()
 
     def take(self, row: int, cells: list[str]) -> None:
         self.rows += 1
@@ -69,10 +74,22 @@ class _Seen:
             self.undated += 1
         else:
             self.dates.add(day)
-        if self.check.looks_shifted(cells) or self.check.has_prices_beyond(cells):
+        looks_shifted = self.check.looks_shifted(cells)
+        # Read back, a short row is filled up with empty cells, and judged as such.
+        missing = layout.width - len(cells)
+        if self.check.looks_shifted(cells + [""] * missing) if missing > 0 else looks_shifted:
+            self._leave_out(row)
+        if looks_shifted or self.check.has_prices_beyond(cells):
             if not self.shifted:
                 self.first_shifted, self.width = row, len(cells)
             self.shifted += 1
+
+    def _leave_out(self, row: int) -> None:
+        self.left_out.add(row)
+        if len(self.left_out) > MOST_LEFT_OUT:
+            raise Refused(
+                f"more than {MOST_LEFT_OUT} rows whose cells cannot be what the header calls them"
+            )
 
     def judge(self) -> None:
         if self.undated > UNDATED_SHARE * self.rows:
