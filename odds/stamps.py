@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 _CONFIRMED = re.compile(rb'data-confirmed="(\d+)"')
-_DRAWN_AT = re.compile(
-    rb'"as_of":[\d.]+|data-as-of="[^"]*"|data-clock>[^<]*|(?<=data-age="\d{10}")>[^<]*'
+_CLOCKS = re.compile(
+    rb'"as_of":[\d.]+|data-as-of="[^"]*"|<time [^>]*data-clock>[^<]*|data-age="[\d.]*">[^<]*'
     rb'|, confirmed [^"]* ago|(?<=class="p) (?:aging|old)|<span>in (?:\d[^<]*|play)</span>'
+    rb'|"last_seen_at":[\d.]+|"last_update"\s*:\s*"[^"]*"|data-(?:at|confirmed)="[\d.]*"'
 )
+"""When it was made, ages counted from that, and confirmations: a price that is only confirmed is
+the same price, and invalidates nothing."""
 
 
 def confirmed_s(body: bytes) -> float | None:
@@ -18,5 +21,5 @@ def confirmed_s(body: bytes) -> float | None:
 
 
 def without_clock(body: bytes) -> bytes:
-    """Return an answer without the time at which it was made and the ages counted from it."""
-    return _DRAWN_AT.sub(b"", body)
+    """Return an answer without its times of making and confirming: what must not be outdated."""
+    return _CLOCKS.sub(b"", body)
