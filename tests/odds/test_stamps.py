@@ -4,7 +4,8 @@ import pytest
 
 from odds.stamps import confirmed_s, without_clock
 
-PAGE = b"""<div data-as-of="%s" data-confirmed="1795541922"><time datetime="x" data-clock>%s UTC</time>
+PAGE = b"""<div data-as-of="%s" data-confirmed="1795541922">
+<time datetime="x" data-clock>%s UTC</time>
 <td class="p%s" data-at="1" title="bet365, confirmed %s ago">2.10</td>
 <span data-age="1795541922.5">%s</span><span>in %s</span>"""
 
