@@ -78,22 +78,28 @@ class _Prices:
             moves.append(_Move(number, steps[number], price, updated))
 
     def withdraw(self, keys: Keys, quotes: Sequence[Quote]) -> None:
+        never_offered: dict[tuple[Any, ...], datetime | None] = {}
         for quote in quotes:
             updated = quote.last_update
             event_id = keys.events[quote.event_key].id
             bookmaker_id = keys.bookmakers[quote.bookmaker_key]
             key = (event_id, bookmaker_id, quote.market, quote.outcome, quote.point)
             number = self.numbers.get(key)
-            before = None if number is None else self.newest[number]
+            before = never_offered.get(key) if number is None else self.newest[number]
             if updated is not None and before is not None and updated < before:
                 self.late += 1
-            elif number is None or self.last[number] is None:  # never offered, or gone already
+                continue
+            if number is None:
+                never_offered[key] = updated or before
                 self.unchanged += 1
-            else:
-                self.newest[number] = updated or before
-                self.last[number] = None
-                self.steps[number] += 1
-                self.moves.append(_Move(number, self.steps[number], None, updated))
+                continue
+            self.newest[number] = updated or before
+            if self.last[number] is None:
+                self.unchanged += 1
+                continue
+            self.last[number] = None
+            self.steps[number] += 1
+            self.moves.append(_Move(number, self.steps[number], None, updated))
 
 
 def store(

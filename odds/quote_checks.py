@@ -66,7 +66,11 @@ class _Checker:
 
     def keep(self, quotes: list[Quote], *, priced: bool) -> list[Quote]:
         kept = []
+        good = _Good()
         for quote in quotes:
+            if good.has(quote):
+                kept.append(quote)
+                continue
             reason = self._reason(quote, priced)
             if reason is not None:
                 self.refused.append(Refusal(quote, reason))
@@ -74,6 +78,7 @@ class _Checker:
                 self.clamped += 1
                 kept.append(_at(quote, self.now))
             else:
+                good.add(quote)
                 kept.append(quote)
         return kept
 
@@ -114,6 +119,44 @@ class _Checker:
         if key not in self.titles:
             return f"bookmaker {key!r} is not among the batch's bookmakers"
         return _bad_name("the bookmaker's title", self.titles[key])
+
+
+class _Good:
+    """Values that were found to be good: nearly all quotes are made of nothing else."""
+
+    def __init__(self) -> None:
+        self.events: set[str] = set()
+        self.bookmakers: set[str] = set()
+        self.markets: set[str] = set()
+        self.outcomes: set[str] = set()
+        self.points: set[Decimal | None] = {None}
+        self.prices: set[Decimal] = set()
+        self.times: set[datetime | None] = {None}
+
+    def has(self, quote: Quote) -> bool:
+        price, point = quote.price, quote.point
+        try:
+            return (
+                type(price) is Decimal  # a float may equal a Decimal
+                and price in self.prices
+                and quote.event_key in self.events
+                and quote.bookmaker_key in self.bookmakers
+                and quote.market in self.markets
+                and quote.outcome in self.outcomes
+                and (point is None or (type(point) is Decimal and point in self.points))
+                and quote.last_update in self.times
+            )
+        except TypeError:  # what cannot be looked up: a list, a signalling NaN
+            return False
+
+    def add(self, quote: Quote) -> None:
+        self.prices.add(quote.price)
+        self.events.add(quote.event_key)
+        self.bookmakers.add(quote.bookmaker_key)
+        self.markets.add(quote.market)
+        self.outcomes.add(quote.outcome)
+        self.points.add(quote.point)
+        self.times.add(quote.last_update)
 
 
 def _at(quote: Quote, now: datetime) -> Quote:
