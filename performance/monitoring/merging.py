@@ -171,11 +171,21 @@ class Merger:
 
     def _forget(self, at_s: float) -> None:
         for key, state in list(self.processes.items()):
-            if at_s - state.heard_s > FORGOTTEN_S:
+            silent_s = at_s - state.heard_s
+            if silent_s > FORGOTTEN_S or (silent_s > SILENT_S and self._replaced(state, at_s)):
                 del self.processes[key]
         for node, heard_s in list(self.nodes.items()):
             if at_s - heard_s > FORGOTTEN_S:
                 del self.nodes[node]
+
+    def _replaced(self, state: ProcessState, at_s: float) -> bool:
+        """Say whether a younger process of the same node is heard: then nobody misses this one."""
+        return any(
+            other.node == state.node
+            and other.born > state.born
+            and at_s - other.heard_s <= SILENT_S
+            for other in self.processes.values()
+        )
 
     def _gauges(self, merged: Merged, at_s: float) -> None:
         """Gauges of one name are added over processes; memory is added by node."""

@@ -276,3 +276,28 @@ def test_series_ids_are_given_once(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert rollups.series_ids(keys) == first
     assert MetricSeries.objects.count() == 50
+
+
+def test_a_process_whose_node_was_started_again_is_not_missed():
+    merger = Merger(max_series=20)
+
+    def heard(pid, born, at_s):
+        merger.merge([sample_of(pid, born)], at_s)
+
+    heard(1, 10, 100.0)
+    heard(2, 20, 103.0)
+    assert {pid for _, pid in merger.processes} == {1, 2}
+    heard(2, 20, 110.0)
+
+    assert {pid for _, pid in merger.processes} == {2}
+
+
+def sample_of(pid, born):
+    return wire.Sample(
+        node="web-1", process="web", pid=pid, number=merged_once(), born=born, span_s=1.0,
+        series=[], counts=[], gauges=[], rss_bytes=1, cpu_s=0.0, lag_ms=0.0, cost_ms=0.0,
+        dropped=0, requests=[], leaving=False,
+    )  # fmt: skip
+
+
+merged_once = iter(range(1, 1000)).__next__
