@@ -66,7 +66,8 @@ WHERE e.key = given.key
 
 ADD_SPORTS = """
 INSERT INTO odds_sport (key, "group", title, active, has_outrights)
-SELECT key, '', title, true, false
+SELECT key, CASE WHEN key ~ '^(soccer|football_data)_' THEN 'Soccer' ELSE '' END, title,
+    true, false
 FROM unnest(%s::text[], %s::text[]) AS given (key, title)
 ORDER BY key
 ON CONFLICT (key) DO NOTHING

@@ -48,6 +48,24 @@ SHAPES = {
     "spreads": (("AHH", "AHA"), ("Home", "Away")),
 }
 """Market: the ends of the columns' names, and the outcomes they stand for."""
+OTHERS = (
+    (
+        {"Winner", "Loser", "WRank"},
+        "a file of tennis-data.co.uk: its odds stand by winner and loser, so that the column "
+        "gives the result away",
+    ),
+    (
+        {"event_id", "sport_key", "bookmaker_key", "market", "outcome_name", "price"},
+        "a recording of The Odds API flattened to a price a line; import the JSON that it was "
+        "made from",
+    ),
+    (
+        {"game_id", "bookmaker", "ml_home", "ml_away"},
+        "a table of line moves, a bookmaker a line with its winner's, spread's and total's odds; "
+        "import The Odds API's JSON that it was made from",
+    ),
+)
+"""Headers of other files with odds: names that are all among theirs, and what such a file is."""
 NOT_ODDS = frozenset(
     name
     for names in (
@@ -124,6 +142,9 @@ def read_header(cells: list[str]) -> Layout:
     league = _one_of(first, "Div", "League")
     wanted = {"Date": first.get("Date"), "HomeTeam": home, "AwayTeam": away, "Div": league}
     missing = [name for name, found in wanted.items() if found is None]
+    for theirs, what in OTHERS:
+        if missing and theirs <= first.keys():
+            raise Refused(what)
     if missing or home is None or away is None or league is None:
         raise Refused(
             f"its first line is no header of football-data.co.uk: no {', '.join(missing)} in it"

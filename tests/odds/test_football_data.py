@@ -148,3 +148,16 @@ def test_a_newer_season_under_an_older_header_is_refused_and_the_two_alone_are_n
     with pytest.raises(Refused, match="another layout"):
         open_file(mixed)
     assert open_file(older).rows == open_file(newer).rows == 552
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("ATP,Location,Date,Winner,Loser,WRank,LRank,B365W,B365L", "tennis-data.co.uk"),
+        ("event_id,sport_key,bookmaker_key,market,outcome_name,price,point", "flattened"),
+        ("date,sport,game_id,home_team,away_team,bookmaker,ml_home,ml_away", "line moves"),
+    ],
+)
+def test_other_files_with_odds_are_refused_by_what_they_are(write, header, name):
+    with pytest.raises(Refused, match=name):
+        open_file(write(f"{header}\n"))
