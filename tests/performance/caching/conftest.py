@@ -11,15 +11,20 @@ from performance.caching.services import cache
 
 @pytest.fixture(autouse=True)
 def _fresh_runtime():
-    """Each test has its own threads and memory, and leaves no family behind."""
+    """Each test has its own threads, memory and families, whatever ran before in the process."""
     known = dict(runtimes.families())
-    runtimes.replace(None)
+    _stop_current()
+    runtimes.families().clear()
     yield
+    _stop_current()
+    runtimes.families().clear()
+    runtimes.families().update(known)
+
+
+def _stop_current() -> None:
     runtime = runtimes.replace(None)
     if runtime is not None:
         runtime.stop()
-    runtimes.families().clear()
-    runtimes.families().update(known)
 
 
 @pytest.fixture
