@@ -19,7 +19,9 @@ from protipp.stack.servers import Servers
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     wanted = early_config.known_args_namespace
-    if wanted.help or wanted.version or getattr(wanted, "numprocesses", None):
+    if wanted.help or wanted.version:
+        return
+    if getattr(wanted, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
         return  # with several at once each worker has servers of its own, and their head has none
     local = Path(tempfile.mkdtemp(prefix="protipp-tests-"))
     local.chmod(0o711)  # ours and new: as root, PostgreSQL's account must pass through
