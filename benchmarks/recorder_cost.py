@@ -1,33 +1,22 @@
 """What measuring costs: CPU a request and a query, in this process, beside an empty call.
 
-Run: python benchmarks/recorder_cost.py. Budget: 10 us a request, 1 us a query. Nothing is sent
+Run: python -m benchmarks recorder_cost. Budget: 10 us a request, 1 us a query. Nothing is sent
 while it counts; the cost of sending a second with 200 series is given apart.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Protocol
 from unittest import mock
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
-
-import django
-
-django.setup()
-
-from performance.core import signals  # noqa: E402 - after setup
-from performance.monitoring import http  # noqa: E402 - after setup
-from performance.monitoring.conf import MonitoringConf  # noqa: E402 - after setup
-from performance.monitoring.recorder import StreamRecorder  # noqa: E402 - after setup
-from performance.queries import capture  # noqa: E402 - after setup
 
 CALLS = 50_000
 ROUNDS = 7
+
+
+class Report(Protocol):
+    def say(self, line: str = "") -> None: ...
 
 
 def cost_us(act: Callable[[], object]) -> float:
@@ -45,7 +34,13 @@ def _nothing(*args: object) -> None:
     pass
 
 
-def main() -> None:
+def run(report: Report) -> None:
+    from performance.core import signals
+    from performance.monitoring import http
+    from performance.monitoring.conf import MonitoringConf
+    from performance.monitoring.recorder import StreamRecorder
+    from performance.queries import capture
+
     bus = mock.Mock()
     recorder = StreamRecorder(node="bench", process="web", bus=lambda: bus, conf=MonitoringConf())
     recorder._stop.set()  # no thread: only the calls are measured
@@ -63,18 +58,14 @@ def main() -> None:
     request_us = cost_us(lambda: monitored(environ, start)) - bare_us
     empty_us = cost_us(lambda: None)
     query_us = cost_us(lambda: recorder.observe("sql", "board", 0.0012)) - empty_us
-    print(f"a request: {request_us:.2f} us of CPU (budget 10)")  # noqa: T201
-    print(f"a query:   {query_us:.2f} us of CPU (budget 1)")  # noqa: T201
+    report.say(f"- a request: {request_us:.2f} us of CPU (budget 10)")
+    report.say(f"- a query:   {query_us:.2f} us of CPU (budget 1)")
     signals.install(recorder)
     captured_us = cost_us(lambda: capture.capture(_nothing, "SELECT 1", None, False, {}))
-    print(f"a query with its capture: {captured_us - empty_us:.2f} us of CPU")  # noqa: T201
+    report.say(f"- a query with its capture: {captured_us - empty_us:.2f} us of CPU")
     recorder.flush()
     for number in range(200):
         recorder.observe("sql", f"q{number}", 0.001)
     started = time.process_time()
     recorder.flush()
-    print(f"a second with 200 series: {(time.process_time() - started) * 1000:.2f} ms")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()
+    report.say(f"- a second with 200 series: {(time.process_time() - started) * 1000:.2f} ms")
