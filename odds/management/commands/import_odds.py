@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from odds.importing.abreast import Tell, abreast
 from odds.importing.report import JsonReport, TextReport
 from odds.importing.run import FileResult, Options, files_in, import_file
 
@@ -27,6 +28,10 @@ or .json are looked at.
 --arbitrage --json  stdout has one object an arbitrage and nothing else; the report is on stderr
 --dry-run           read and judge, store nothing; no database is needed
 """
+
+
+FILES_AT_ONCE = 2
+"""One is read while PostgreSQL stores the other; more would only wait for Python."""
 
 
 class Command(BaseCommand):
@@ -48,19 +53,27 @@ class Command(BaseCommand):
         out.style_func = None  # the report is no error, even where it goes to stderr
         report = JsonReport(out) if as_json else TextReport(out)
         found = (self._show_json if as_json else self._show_text) if arbitrage else None
-        settings = Options(store=not dry_run, found=found, skip=report.skip)
+
+        def work(file: tuple[Path, str], tell: Tell) -> FileResult:
+            path, name = file
+            tell(report.begin, name)
+            settings = Options(
+                store=not dry_run,
+                found=found and (lambda line: tell(found, line)),
+                skip=lambda skipped: tell(report.skip, skipped),
+            )
+            result = import_file(path, name, settings)
+            tell(report.end, result)
+            return result
+
         files = [file for path in paths for file in files_in(self._existing(path))]
         started = time.monotonic()
         results = []
         with _progress() as progress:
             task = progress.add_task("import", total=len(files), file="")
-            for path, name in files:
-                progress.update(task, file=name)
-                report.begin(name)
-                result = import_file(path, name, settings)
-                report.end(result)
+            for result in abreast(work, files, at_once=1 if dry_run else FILES_AT_ONCE):
                 results.append(result)
-                progress.advance(task)
+                progress.update(task, advance=1, file=result.file)
         total = _total(results, time.monotonic() - started)
         report.total(total)
         if total["refused"]:
