@@ -32,10 +32,24 @@ POINTS = [
 ]
 
 
+STARTED: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def _none_is_left_running():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+        with process:
+            pass  # waits for it, and closes its output
+
+
 def start(batches: int, failpoint: str = "") -> subprocess.Popen:
     server = urlsplit(os.environ["DATABASE_URL"])
     address = server._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [
             sys.executable, "manage.py", "feed", "--source", "simulate", "--speed", "0",
             "--events", "8", "--bookmakers", "12", "--changes-per-s", "400",
@@ -47,6 +61,8 @@ def start(batches: int, failpoint: str = "") -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
     )  # fmt: skip
+    STARTED.append(process)
+    return process
 
 
 def end_of(process: subprocess.Popen) -> tuple[int, str]:

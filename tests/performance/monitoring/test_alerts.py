@@ -253,7 +253,7 @@ def test_a_rule_that_could_never_end_is_refused_with_its_reason():
 
 
 @pytest.mark.django_db
-def test_the_seeded_rules_are_valid():
+def test_the_seeded_rules_are_valid(seeded):
     rules = list(AlertRule.objects.all())
 
     assert len(rules) == 8

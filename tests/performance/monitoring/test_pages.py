@@ -87,7 +87,7 @@ def test_each_page_needs_its_own_permission(client, django_user_model):
 
 
 @pytest.mark.django_db
-def test_the_alerts_page_lists_the_rules(staff, moving):
+def test_the_alerts_page_lists_the_rules(staff, moving, seeded):
     html = staff.get("/admin/performance/alerts/").content.decode()
 
     assert "API slow" in html
