@@ -18,10 +18,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from performance.core import acts
+from performance.core import acts, limits
+from performance.core.addresses import client_address
 from performance.core.errors import PerformanceError
-from performance.dashboard import confirmation, limits, running, views
-from performance.dashboard.addresses import client_address
+from performance.dashboard import confirmation, running, views
 from performance.dashboard.conf import conf
 from performance.dashboard.errors import AuditUnavailable, KeyTaken
 

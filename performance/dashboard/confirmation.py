@@ -9,7 +9,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest
 
-from performance.dashboard import limits
+from performance.core import limits
 from performance.dashboard.conf import conf
 
 CONFIRMED_AT = "performance_confirmed_at"

@@ -8,8 +8,8 @@ from typing import Any
 from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest, HttpResponse
 
-from performance.dashboard import limits
-from performance.dashboard.addresses import client_address
+from performance.core import limits
+from performance.core.addresses import client_address
 from performance.dashboard.conf import conf
 
 

@@ -167,7 +167,7 @@ def test_acts_a_minute_are_limited(staff, pressed, settings):
 def test_the_limit_holds_without_a_bus(staff, pressed, settings, monkeypatch):
     settings.PERFORMANCE = {"DASHBOARD": {"acts_per_minute": 3}}
     monkeypatch.setattr(stores, "bus", dead_bus)
-    monkeypatch.setattr("performance.dashboard.limits._local", {})
+    monkeypatch.setattr("performance.core.limits._local", {})
     answers = [press(staff).status_code for _ in range(4)]
 
     assert answers == [302, 302, 302, 429]
