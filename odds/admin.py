@@ -24,22 +24,14 @@ from odds.models import (
     RefusedQuote,
     Sport,
 )
+from performance.core.admin import ReadOnlyAdmin
 
 
-class ReadOnly(admin.ModelAdmin[Any]):
+class ReadOnly(ReadOnlyAdmin):
     """For what feeds write: a hand in it would be undone by the next batch, or make history lie."""
 
     show_full_result_count = False  # counting millions of prices for a footer costs seconds
     list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class FromFeeds(admin.ModelAdmin[Any]):

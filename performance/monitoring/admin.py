@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
+from performance.core.admin import ReadOnlyAdmin
 from performance.monitoring.models import AlertEvent, AlertRule, RequestSample
 
 
@@ -21,21 +19,8 @@ class AlertRuleAdmin(admin.ModelAdmin[AlertRule]):
     )
 
 
-class ReadOnly(admin.ModelAdmin[Any]):
-    """Looked at, never changed: it is what happened."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(RequestSample)
-class RequestSampleAdmin(ReadOnly):
+class RequestSampleAdmin(ReadOnlyAdmin):
     list_display = ("at", "route", "status", "duration_ms", "sql_ms", "sql_count", "cache_ms",
                     "user_id", "node")  # fmt: skip
     list_filter = ("status",)
@@ -44,7 +29,7 @@ class RequestSampleAdmin(ReadOnly):
 
 
 @admin.register(AlertEvent)
-class AlertEventAdmin(ReadOnly):
+class AlertEventAdmin(ReadOnlyAdmin):
     list_display = ("at", "rule", "event", "text", "by")
     list_filter = ("event",)
     list_select_related = ("rule",)
