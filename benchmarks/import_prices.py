@@ -31,7 +31,7 @@ class Measured(NamedTuple):
     prices: int
     seconds: float
     client_s: float
-    """Processor time of this process, which reads the files and sends the prices."""
+    """Processor time of the processes that read the files and send the prices."""
     server_s: float
     """Processor time of the PostgreSQL processes that store them."""
 
@@ -63,29 +63,38 @@ def run(report: Report) -> None:
     report.say(f"{len(files)} {kind} files, {stored.prices:,} prices, opening and closing ones")
     for name, measured in results.items():
         report.say(f"- {name}: {measured}")
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    report.say(f"- peak memory of the process: {peak_mib:.0f} MiB")
+    peaks = [
+        resource.getrusage(who).ru_maxrss / 1024
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
+    report.say(f"- peak memory: {peaks[0]:.0f} MiB, and of the second process {peaks[1]:.0f} MiB")
     ratio = stored.prices / stored.seconds / WANTED_PER_S
     report.say(f"- wanted: {WANTED_PER_S:,} prices/s stored; as it ran, {ratio:.2f}x of that")
 
 
 def _measure(files: list[Path], server: psutil.Process, *, store: bool) -> Measured:
-    from odds.importing.abreast import abreast
-    from odds.importing.run import Options, import_file
-    from odds.management.commands.import_odds import FILES_AT_ONCE
+    from odds.importing.hands import hands
+    from odds.importing.run import FileResult, Import, Options
 
-    def work(file: Path, tell: object) -> int:
-        return import_file(file, file.name, Options(store=store)).prices
+    def work(import_file: Import, file: tuple[Path, str], tell: object) -> FileResult:
+        return import_file(*file, Options(store=store))
 
-    at_once = FILES_AT_ONCE if store else 1
-    started, client_s, server_s = time.perf_counter(), time.process_time(), _cpu_s(server)
-    prices = sum(abreast(work, files, at_once=at_once))
+    named = [(file, file.name) for file in files]
+    started, client_s, server_s = time.perf_counter(), _own_cpu_s(), _cpu_s(server)
+    with hands(named, store=store) as each:
+        prices = sum(result.prices for result in each(work))
     return Measured(
         prices,
         time.perf_counter() - started,
-        time.process_time() - client_s,
+        _own_cpu_s() - client_s,
         _cpu_s(server) - server_s,
     )
+
+
+def _own_cpu_s() -> float:
+    """Processor time of this process, and of the second one, which has ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _cpu_s(server: psutil.Process) -> float:

@@ -39,3 +39,18 @@ class FeedUnavailable(OddsError):
 
 class FeedMisconfigured(OddsError):
     """A feed cannot run as it is set up; the message says what to change."""
+
+
+class ImportStopped(OddsError):
+    """The second process of an import ended before its file did."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file = file
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file} was not imported to its end: {self.reason}. What was stored is whole "
+            "batches; import again to complete it, which changes nothing else."
+        )

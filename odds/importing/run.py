@@ -59,6 +59,10 @@ class Options:
     """Told of every row or cell that is not taken."""
 
 
+Import = Callable[[Path, str, Options], FileResult]
+"""`import_file`, here or in another process."""
+
+
 def files_in(path: Path) -> list[tuple[Path, str]]:
     """Return (file, name to report): a file as it was given, a folder's relative to the folder."""
     if path.is_dir():

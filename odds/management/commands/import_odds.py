@@ -13,9 +13,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from odds.importing.abreast import Tell, abreast
+from odds.errors import ImportStopped
+from odds.importing.abreast import Tell
+from odds.importing.hands import hands
 from odds.importing.report import JsonReport, TextReport
-from odds.importing.run import FileResult, Options, files_in, import_file
+from odds.importing.run import FileResult, Import, Options, files_in
 
 ABOUT = """Import football-data.co.uk CSV and The Odds API v4 JSON, told apart by content.
 
@@ -28,10 +30,6 @@ or .json are looked at.
 --arbitrage --json  stdout has one object an arbitrage and nothing else; the report is on stderr
 --dry-run           read and judge, store nothing; no database is needed
 """
-
-
-FILES_AT_ONCE = 2
-"""One is read while PostgreSQL stores the other; more would only wait for Python."""
 
 
 class Command(BaseCommand):
@@ -54,7 +52,7 @@ class Command(BaseCommand):
         report = JsonReport(out) if as_json else TextReport(out)
         found = (self._show_json if as_json else self._show_text) if arbitrage else None
 
-        def work(file: tuple[Path, str], tell: Tell) -> FileResult:
+        def work(import_file: Import, file: tuple[Path, str], tell: Tell) -> FileResult:
             path, name = file
             tell(report.begin, name)
             settings = Options(
@@ -69,11 +67,14 @@ class Command(BaseCommand):
         files = [file for path in paths for file in files_in(self._existing(path))]
         started = time.monotonic()
         results = []
-        with _progress() as progress:
+        with _progress() as progress, hands(files, store=not dry_run) as each:
             task = progress.add_task("import", total=len(files), file="")
-            for result in abreast(work, files, at_once=1 if dry_run else FILES_AT_ONCE):
-                results.append(result)
-                progress.update(task, advance=1, file=result.file)
+            try:
+                for result in each(work):
+                    results.append(result)
+                    progress.update(task, advance=1, file=result.file)
+            except ImportStopped as error:
+                raise CommandError(str(error)) from error
         total = _total(results, time.monotonic() - started)
         report.total(total)
         if total["refused"]:
