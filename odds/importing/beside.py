@@ -12,10 +12,10 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import msgspec
 from django.db import connection
@@ -24,6 +24,7 @@ from odds.errors import ImportStopped
 from odds.feeds.parsed import Skipped
 from odds.importing.run import FileResult, Options, import_file
 
+T = TypeVar("T")
 FROM_BYTES = 4 << 20
 """So much to read makes up for the start of the process, which takes about a second of a core."""
 PROGRAM = """
@@ -107,7 +108,7 @@ class Beside:
         return self.process.stdin, self.process.stdout
 
 
-def _lines(stream: Iterable[bytes], kind: type[Any]) -> Iterable[Any]:
+def _lines(stream: Iterable[bytes], kind: type[T]) -> Iterator[T]:
     """Yield each line of `stream` as a `kind`."""
     decoder = msgspec.json.Decoder(kind)
     for line in stream:
