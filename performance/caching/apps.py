@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_delete, post_save
 
 
@@ -17,3 +18,4 @@ class CachingConfig(AppConfig):
             signal.connect(
                 configuring.publish_after_commit, sender=model, dispatch_uid="caching.publish"
             )
+        connection_created.connect(configuring.watch_writes, dispatch_uid="caching.statements")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from performance.caching import runtime as runtimes
-from performance.caching.computing import run_loader
 from performance.caching.copies import assess, ticket
 from performance.caching.envelope import State
 from performance.caching.errors import RefreshFailed, StoreAway
 from performance.caching.families import Family
+from performance.caching.loading import run_loader
 
 GRACE_S = 0.3
 """How long after COMMIT the invalidation may take to arrive before a value counts as wrong."""
@@ -69,7 +69,7 @@ def _is_stale(family: Family[..., Any], arguments: tuple[Any, ...]) -> tuple[boo
         before = assess(family, this, this.runtime.store.read(this.keys))
         if before.state is not State.FRESH or before.envelope is None:
             return None
-        payload, _ = run_loader(family, this.key, lambda: family.loader(*arguments))
+        _, payload, _ = run_loader(family, this.key, lambda: family.loader(*arguments))
         wrong = _told(family, payload) != _told(family, before.envelope.payload)
         if wrong:
             time.sleep(GRACE_S)
@@ -88,4 +88,4 @@ def _told(family: Family[..., Any], payload: bytes) -> Any:
     """Return what a value says, without what differs at each computation."""
     if family.audited is None:
         return payload
-    return family.audited(family.give(family.hold(payload)))
+    return family.audited(family.codec.give(family.codec.hold(payload)))

@@ -6,6 +6,18 @@ from django.core.exceptions import ImproperlyConfigured
 
 from performance.core.conf import load
 
+_ABOVE_ZERO = (
+    "default_ttl_s",
+    "lease_s",
+    "retry_s",
+    "refresh_threads",
+    "max_value_bytes",
+    "entries",
+    "parallel_loads",
+    "load_threads",
+    "poison_s",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachingConf:
@@ -13,6 +25,8 @@ class CachingConf:
 
     namespace: str = "protipp"
     """The start of every key in `CACHE_URL`: two sites on one server must differ here."""
+    enabled: bool = True
+    """False computes every answer anew and keeps nothing: to compare, and to rule the cache out."""
     default_ttl_s: float = 60
     """How long a value counts as fresh, for a family that does not say."""
     default_stale_s: float = 60
@@ -26,7 +40,8 @@ class CachingConf:
     lease_wait_s: float = 2
     """How long others wait for it before they compute themselves."""
     patience_s: float = 1
-    """How long a caller waits for a refresh when an older copy could still be served."""
+    """How long a caller waits for a refresh when an older copy could still be served: the soft
+    limit of a family that sets none."""
     retry_s: float = 1
     """How long after a failed refresh the next one is tried, while a copy is being served."""
     compress_from_bytes: int = 1024
@@ -34,6 +49,14 @@ class CachingConf:
     """A larger value is served and not stored, and counted as `too_big`."""
     memory_bytes: int = 16 * 1024 * 1024
     """What one family may hold in the memory of one process."""
+    entries: int = 100_000
+    """How many different values a family may have in the store, unless it says so itself."""
+    parallel_loads: int = 32
+    """How many loaders of a family may run at once in a process, unless it says so itself."""
+    load_threads: int = 16
+    """Threads that run the loaders of families with a hard limit."""
+    poison_s: float = 10
+    """How long a strict invalidation of a transaction that died keeps its tags out of the cache."""
     alone_s: float = 1
     """How long memory may answer while the store is away and nobody can tell it of a change."""
     refresh_threads: int = 4
@@ -43,7 +66,7 @@ class CachingConf:
     def __post_init__(self) -> None:
         self._within("jitter", 0, 1)
         self._within("xfetch_beta", 0, 100)
-        for name in ("default_ttl_s", "lease_s", "retry_s", "refresh_threads", "max_value_bytes"):
+        for name in _ABOVE_ZERO:
             if getattr(self, name) <= 0:
                 raise ImproperlyConfigured(
                     f"PERFORMANCE['CACHING'][{name!r}] is {getattr(self, name)}; "

@@ -9,8 +9,10 @@ import redis
 from django.db import transaction
 
 from performance.caching import overrides
+from performance.caching.manager import cache
 from performance.caching.models import CacheConfig
 from performance.caching.policy import Override
+from performance.caching.statements import watch_connection
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ def publish() -> None:
                 strategy=row.strategy,
                 compression_enabled=row.compression_enabled,
                 version=row.version,
+                rules=tuple(row.invalidation_rules),
             )
             for row in CacheConfig.objects.all()
         ]
@@ -41,3 +44,8 @@ def _publish_or_say() -> None:
         publish()
     except redis.RedisError as error:
         logger.warning("The cache settings reach the processes later, by beat: %s", error)
+
+
+def watch_writes(connection: Any, **kwargs: Any) -> None:
+    """Receiver of connection_created: the rules `model:…` hear of what this connection writes."""
+    watch_connection(connection, lambda tags, using: cache.invalidate(*tags, using=using))

@@ -14,10 +14,18 @@ import msgspec
 
 from performance.caching import runtime as runtimes
 from performance.caching.conf import conf
-from performance.caching.envelope import Envelope, State, Unreadable, judge, unseal
+from performance.caching.envelope import (
+    Envelope,
+    State,
+    Unreadable,
+    judge,
+    poisoned,
+    unseal,
+)
 from performance.caching.errors import StoreAway
 from performance.caching.memory import Cell, Entry
 from performance.caching.policy import Policy
+from performance.caching.store import new_token
 
 if TYPE_CHECKING:
     from performance.caching.families import Family
@@ -46,9 +54,29 @@ class Found:
     created_s: float
     """Unix time at which its loader began."""
     fresh_until_s: float
+    ends_s: float = 0.0
+    """Unix time from which nobody may serve it, not even when refreshing fails."""
     stored: bool = True
     shared: bool = False
     """True when another caller's computation was waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to compute a key, for as long as the store keeps it."""
+
+    name: str
+    token: bytes
+    until: float
+    """By our monotonic clock, which began before the store's did: until then it is surely ours."""
+
+    @classmethod
+    def named(cls, name: str, lease_s: float) -> Lease:
+        return cls(name, new_token(), time.monotonic() + lease_s)
+
+    @property
+    def ours(self) -> bool:
+        return time.monotonic() < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +100,11 @@ class Ticket:
         return f"{self.key}:lease:{state}"
 
     @property
+    def readable(self) -> str:
+        """The key without what only the store needs."""
+        return self.key.partition(":v:")[2]
+
+    @property
     def keys(self) -> list[str]:
         return [self.key, *self.generation_keys]
 
@@ -84,15 +117,19 @@ class Copy:
     envelope: Envelope | None
     generations: tuple[bytes | None, ...]
 
+    @property
+    def poisoned(self) -> bool:
+        return poisoned(self.generations)
+
 
 def ticket(family: Family[..., Any], arguments: tuple[Any, ...]) -> Ticket:
     runtime = runtimes.current()
     policy = family.policy
     name = (
-        f"{conf().namespace}:v:{family.name}:{policy.version}:{family.schema_hash}:"
+        f"{conf().namespace}:v:{family.name}:{policy.version}:{family.codec.schema_hash}:"
         f"{family.digest(arguments)}"
     )
-    tags = family.tags_of(arguments)
+    tags = family.tags_of(arguments, policy)
     return Ticket(
         arguments=arguments,
         key=name,
@@ -110,19 +147,11 @@ def assess(family: Family[..., Any], ticket: Ticket, values: Sequence[bytes | No
     if stored is None:
         return Copy(State.MISS, None, generations)
     try:
-        envelope = unseal(stored, schema=family.schema_hash, max_bytes=conf().max_value_bytes)
+        envelope = unseal(stored, schema=family.codec.schema_hash, max_bytes=conf().max_value_bytes)
     except Unreadable:
         family.counts.unreadable += 1
         return Copy(State.MISS, None, generations)
-    policy = ticket.policy
-    state = judge(
-        envelope,
-        list(generations),
-        now_s=ticket.runtime.clock(),
-        ttl_s=policy.ttl_s,
-        stale_s=policy.stale_s,
-        max_stale_s=policy.max_stale_s,
-    )
+    state = judge(envelope, generations, now_s=ticket.runtime.clock(), policy=ticket.policy)
     return Copy(state, None if state is State.MISS else envelope, generations)
 
 
@@ -132,19 +161,22 @@ def open_copy(family: Family[..., Any], ticket: Ticket, copy: Copy, source: str)
     if envelope is None:
         return None
     try:
-        held = family.hold(envelope.payload)
+        held = family.codec.hold(envelope.payload)
     except msgspec.MsgspecError:
         family.counts.unreadable += 1
         return None
-    found = Found(held, source, envelope.created_s, fresh_until_s(envelope, ticket.policy))
+    policy, created_s, ttl_s = ticket.policy, envelope.created_s, envelope.ttl_s
+    found = Found(
+        held,
+        source,
+        created_s,
+        policy.fresh_until_s(created_s, envelope.soft_s, ttl_s),
+        policy.ends_s(created_s, ttl_s),
+    )
     family.counts.saved_us += int(envelope.cost_ms * 1000)
     if copy.state is State.FRESH:
         remember(family, ticket, found, weight=len(envelope.payload), cost_ms=envelope.cost_ms)
     return found
-
-
-def fresh_until_s(envelope: Envelope, policy: Policy) -> float:
-    return min(envelope.soft_s, envelope.created_s + policy.ttl_s)
 
 
 def remember(
@@ -166,6 +198,7 @@ def remember(
             cells=ticket.cells,
             created_s=found.created_s,
             fresh_until_s=found.fresh_until_s,
+            ends_s=found.ends_s,
             cost_us=int(cost_ms * 1000),
             weight=weight,
         ),
@@ -182,7 +215,8 @@ def is_early(envelope: Envelope, policy: Policy, now_s: float) -> bool:
     if not beta:
         return False
     head_start_s = envelope.cost_ms / 1000 * beta * -math.log(1.0 - random.random())
-    return now_s + head_start_s >= fresh_until_s(envelope, policy)
+    fresh_until_s = policy.fresh_until_s(envelope.created_s, envelope.soft_s, envelope.ttl_s)
+    return now_s + head_start_s >= fresh_until_s
 
 
 def read_together(tickets: dict[int, Ticket]) -> dict[int, list[bytes | None]]:

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 import msgspec
 import zstandard
 
-FORMAT = b"\x01"
+from performance.caching.policy import Policy
+
+FORMAT = b"\x02"
 HEAD_BYTES = 5
 ZSTD_LEVEL = 1
 TOKEN_BYTES = 8
+GENERATION_BYTES = 2 * TOKEN_BYTES
+"""A generation is a hard and a soft token. Any other length is a poison: some transaction is about
+to change what is under the tag, so nothing of it may be served, nor kept."""
 
 
 class Unreadable(Exception):
@@ -38,6 +44,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """Unix time at which the loader began, by the clock of the process that computed it."""
     soft_s: float
     """Unix time until which it is fresh."""
+    ttl_s: float
+    """How long the value itself says it is good for; the policy in force may say less."""
     cost_ms: float
     """What the loader took."""
     generations: tuple[bytes, ...]
@@ -91,14 +99,13 @@ def _decompress(payload: bytes, max_bytes: int) -> bytes:
         raise Unreadable("compression") from None
 
 
+def poisoned(generations: Iterable[bytes | None]) -> bool:
+    """Return whether a strict transaction is open, or died, that changes what these stand for."""
+    return any(there is not None and len(there) != GENERATION_BYTES for there in generations)
+
+
 def judge(
-    envelope: Envelope,
-    generations: list[bytes | None],
-    *,
-    now_s: float,
-    ttl_s: float,
-    stale_s: float,
-    max_stale_s: float,
+    envelope: Envelope, generations: Sequence[bytes | None], *, now_s: float, policy: Policy
 ) -> State:
     """Say what the envelope is worth now, under the policy in force now.
 
@@ -109,15 +116,17 @@ def judge(
         return State.MISS
     softened = False
     for seen, current in zip(envelope.generations, generations, strict=True):
+        if seen == current:
+            continue
         if current is None or seen[:TOKEN_BYTES] != current[:TOKEN_BYTES]:
             return State.MISS
-        softened = softened or seen != current
-    fresh_until_s = min(envelope.soft_s, envelope.created_s + ttl_s)
-    if now_s < fresh_until_s and not softened:
+        softened = True
+    created_s, ttl_s = envelope.created_s, envelope.ttl_s
+    if not softened and now_s < policy.fresh_until_s(created_s, envelope.soft_s, ttl_s):
         return State.FRESH
-    if now_s < envelope.created_s + ttl_s + stale_s:
+    if now_s < policy.ends_s(created_s, ttl_s, policy.stale_s):
         return State.STALE
-    if now_s < envelope.created_s + ttl_s + max_stale_s:
+    if now_s < policy.ends_s(created_s, ttl_s):
         return State.FALLBACK
     return State.MISS
 

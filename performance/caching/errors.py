@@ -63,3 +63,49 @@ class StoreAway(PerformanceError):
             f"The cache server did not answer ({self.reason}). "
             "Answers come from memory and the database until it is back; see CACHE_URL."
         )
+
+
+class OriginBusy(PerformanceError):
+    """As many loaders run as may run at once, and none ended in time."""
+
+    def __init__(self, family: str, limit: int) -> None:
+        super().__init__(family, limit)
+        self.family = family
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"{self.limit} loaders of {self.family!r} run already in this process, the most that "
+            "may. Find out why they are slow, or raise `parallel` of the family."
+        )
+
+
+class LoaderTooSlow(PerformanceError):
+    """A loader took longer than its family's hard limit; it finishes behind."""
+
+    def __init__(self, family: str, limit_s: float) -> None:
+        super().__init__(family, limit_s)
+        self.family = family
+        self.limit_s = limit_s
+
+    def __str__(self) -> str:
+        return (
+            f"The loader of {self.family!r} took longer than its hard limit of {self.limit_s} s. "
+            "It finishes behind, and its value is stored then: ask again."
+        )
+
+
+class UnusableRule(PerformanceError, ValueError):
+    """An invalidation rule of a CacheConfig row that says nothing we can do."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(rule, reason)
+        self.rule = rule
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"The rule {self.rule!r} cannot be used: {self.reason}. A rule is one of "
+            "tag:sport:soccer_epl, model:odds.Price, every:60s (or m, h, d), key:board* (names of "
+            "families)."
+        )

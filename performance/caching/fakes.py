@@ -7,7 +7,13 @@ from collections.abc import Iterable, Sequence
 from performance.caching.breaker import Breaker
 from performance.caching.envelope import TOKEN_BYTES
 from performance.caching.errors import StoreAway
-from performance.caching.store import GENERATION_KEPT_S, new_token
+from performance.caching.store import (
+    GENERATION_KEPT_S,
+    holders_of,
+    new_generation,
+    new_token,
+    poison_of,
+)
 
 
 class FakeStore:
@@ -18,6 +24,7 @@ class FakeStore:
         self.now_s = now_s
         self.away = False
         self.kept: dict[str, tuple[bytes, float]] = {}
+        self.counted: dict[str, set[str]] = {}
         self.reads = 0
 
     def clock(self) -> float:
@@ -56,11 +63,25 @@ class FakeStore:
     def mint(self, keys: Sequence[str]) -> list[bytes]:
         for key in keys:
             if self._get(key) is None:
-                self._set(key, new_token() + new_token(), GENERATION_KEPT_S)
+                self._set(key, new_generation(), GENERATION_KEPT_S)
         return [self.kept[key][0] for key in keys]
 
-    def write(self, key: str, data: bytes, kept_ms: int) -> None:
+    def write(
+        self,
+        key: str,
+        data: bytes,
+        kept_ms: int,
+        lease: str | None,
+        counter: tuple[str, int] | None,
+    ) -> None:
         self._set(key, data, kept_ms / 1000)
+        if lease is not None:
+            self.kept.pop(lease, None)
+        if counter is not None:
+            self.counted.setdefault(counter[0], set()).add(key)
+
+    def distinct(self, counters: Sequence[str]) -> int:
+        return len(set().union(*(self.counted.get(counter, set()) for counter in counters)))
 
     def release(self, lease: str, token: bytes) -> None:
         if self._get(lease) == token:
@@ -72,15 +93,28 @@ class FakeStore:
 
     def harden(self, keys: Iterable[str]) -> None:
         for key in keys:
-            self._set(key, new_token() + new_token(), GENERATION_KEPT_S)
+            holders = holders_of(self._get(key))
+            value = poison_of(holders) if holders else new_generation()
+            self._set(key, value, GENERATION_KEPT_S)
 
     def soften(self, keys: Iterable[str]) -> None:
         for key in keys:
             current = self._get(key)
-            if current is not None:
+            if current is not None and not holders_of(current):
                 self._set(key, current[:TOKEN_BYTES] + new_token(), GENERATION_KEPT_S)
 
-    def delete(self, keys: Sequence[str]) -> int:
+    def poison(self, keys: Iterable[str], holder: bytes, kept_ms: int) -> None:
+        for key in keys:
+            holders = {*holders_of(self._get(key)), holder}
+            self._set(key, poison_of(holders), kept_ms / 1000)
+
+    def heal(self, keys: Iterable[str], holder: bytes) -> None:
+        for key in keys:
+            others = holders_of(self._get(key)) - {holder}
+            value = poison_of(others) if others else new_generation()
+            self._set(key, value, GENERATION_KEPT_S)
+
+    def delete(self, keys: Sequence[str], *, touched: str | None = None) -> int:
         there = [key for key in keys if self._get(key) is not None]
         for key in there:
             del self.kept[key]

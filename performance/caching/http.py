@@ -152,7 +152,7 @@ def _freshness(
     if family.cdn is None or found.source == "bypass":
         return [("Cache-Control", "private, no-cache")]
     now_s = runtimes.current().clock()
-    left_s = max(0.0, found.created_s + policy.kept_s - now_s)
+    left_s = max(0.0, found.ends_s - now_s)
     fresh_s = int(min(max_age_s, left_s))
     edge_s = int(min(max(1.0, found.fresh_until_s - now_s), left_s))
     tags = " ".join(edge_tag(tag) for tag in family.tags_of(arguments))

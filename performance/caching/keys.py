@@ -98,3 +98,9 @@ def declared(name: str, loader: Callable[..., Any]) -> inspect.Signature:
                 "make a key",
             )
     return signature
+
+
+def defaults(signature: inspect.Signature) -> tuple[Any, ...]:
+    """Return the defaults of the last parameters, in order: what a shorter call leaves out."""
+    given = [parameter.default for parameter in signature.parameters.values()]
+    return tuple(default for default in given if default is not inspect.Parameter.empty)

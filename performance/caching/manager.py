@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
 
-from performance.caching import auditing, overview, transactions, warming
+from performance.caching import auditing, overview, rules, transactions, warming, writes
 from performance.caching import runtime as runtimes
 from performance.caching.auditing import Audit
 from performance.caching.conf import conf
@@ -46,20 +47,46 @@ class CacheManager:
             )
         runtimes.families()[family.name] = family
 
-    def invalidate(self, *tags: str, hard: bool = True, using: str = "default") -> bool:
+    def invalidate(
+        self, *tags: str, hard: bool = True, strict: bool = False, using: str = "default"
+    ) -> bool:
         """Make everything under `tags` a miss (`hard`), or stale: served while it is refreshed.
 
         Inside a transaction it happens after COMMIT, and not at all after a rollback. One round
         trip, whatever the tags hold. False when the store is away: then this process goes on
         trying, and whoever must be certain (an outbox) tries again too.
+
+        `strict` inside a transaction holds even when this process dies between COMMIT and then: the
+        tags are kept out of the cache from now on until COMMIT. It costs two round trips a tag, and
+        raises StoreAway, so that the transaction fails, when that cannot be promised.
         """
         runtime = runtimes.current()
         if tags and transactions.in_transaction(using):
-            transactions.on_commit(
-                tags, lambda: runtimes.current().invalidate(tags, hard=hard), using=using
-            )
+            hook = transactions.on_commit(tags, _committed, hard=hard, strict=strict, using=using)
+            if hook.holder is not None:
+                runtime.poison(tags, hook.holder)
             return True
         return not tags or runtime.invalidate(tags, hard=hard)
+
+    def invalidates(
+        self,
+        model: type[Model],
+        tags: Callable[[Any], Iterable[str]],
+        *,
+        many: Iterable[str] | None = None,
+        strict: bool = False,
+    ) -> None:
+        """Invalidate `tags(row)` whenever a row of `model` is written, after COMMIT.
+
+        Seen are saves, deletes (cascades too), changes of many-to-many fields, and a QuerySet's
+        update, bulk_create and bulk_update. The tags of a row are those of before the change and
+        those of after it, which costs one query a save or update. When more than 1,000 rows are
+        written at once it is `many` that is invalidated, by default every family. SQL written by
+        hand is not seen: see the rule `model:app.Model`, or call `invalidate`.
+        """
+        writes.watch(
+            model, tags, many=None if many is None else tuple(many), strict=strict, cache=self
+        )
 
     def purge(self, *families: str, hard: bool = True) -> bool:
         """Invalidate whole families, all of them without names; UnknownFamily for a wrong one."""
@@ -67,12 +94,16 @@ class CacheManager:
         return self.invalidate(*(family.own_tag for family in chosen), hard=hard)
 
     def purge_key(self, family: str, *arguments: Any) -> bool:
-        """Remove one value of a family from the store and this process; False when it is away.
+        """Remove one value of a family from the store and every process; False when it is away.
 
-        Others may answer from memory for `memory_s` more, and a loader that runs just now stores
-        what it has read. Whoever must be exact invalidates a tag.
+        A loader that runs just now stores what it has read: whoever must be exact invalidates a
+        tag. Families whose rules name the key (`key:board["a"]`) go with it.
         """
-        return self.family(family).forget(arguments)
+        found = self.family(family)
+        key = found.readable_key(found.bind(arguments, {}))
+        related = [other for other in self.families() if rules.touches(other.rules, key)]
+        gone = found.forget(arguments)
+        return self.invalidate(*(other.own_tag for other in related)) and gone
 
     def preset(self, name: str) -> Preset:
         """Return `api`, `user_data`, `static` or `realtime`; UnknownFamily for another name."""
@@ -114,6 +145,10 @@ class CacheManager:
             runtime.stop()
 
 
+def _committed(hook: transactions.Invalidation) -> None:
+    runtimes.current().committed(hook)
+
+
 def _origin(family: Family[..., Any]) -> str:
     wrapped = family.__wrapped__
     return f"{wrapped.__module__}.{getattr(wrapped, '__qualname__', family.name)}"
@@ -142,7 +177,12 @@ def cached(
     cdn: str | None = None,
     strategy: str | None = None,
     raises: tuple[type[Exception], ...] = (),
+    soft_limit_s: float | None = None,
+    hard_limit_s: float | None = None,
     memory_entries: int | None = None,
+    entries: int | None = None,
+    parallel: int | None = None,
+    ttl: Callable[[Any], float | None] | None = None,
     dated: Callable[[Any], float | None] | None = None,
     audited: Callable[[Any], Any] | None = None,
 ) -> Callable[[Callable[P, T]], Family[P, T]]:
@@ -156,6 +196,11 @@ def cached(
     the loader (such as DoesNotExist) and passes through. `dated(value)` says of which Unix time its
     content is: then its age is measured whenever HTTP serves it. `audited(value)` leaves out what
     differs at each computation, such as the time of it: the auditor compares the rest.
+
+    `ttl(value)` says how long this one is fresh, up to `ttl_s`; None is all of it, 0 not to be
+    stored. A caller waits `soft_limit_s` for the loader while an older copy could be served, and
+    `hard_limit_s` at most; the loader finishes behind. At most `parallel` of them run at once in a
+    process, and at most `entries` different values are stored, `memory_entries` in memory.
     """
     stale_s = conf().default_stale_s if stale_s is None else stale_s
     if cdn not in (None, "public"):
@@ -166,6 +211,8 @@ def cached(
             stale_s=stale_s,
             max_stale_s=stale_s if max_stale_s is None else max_stale_s,
             memory_s=memory_s,
+            soft_limit_s=soft_limit_s,
+            hard_limit_s=hard_limit_s,
             strategy=strategy or ("cdn" if cdn else "redis"),
         )
     except ValueError as error:
@@ -182,6 +229,9 @@ def cached(
             cdn=cdn,
             raises=raises,
             memory_entries=memory_entries,
+            entries=entries,
+            parallel=parallel,
+            ttl=ttl,
             dated=dated,
             audited=audited,
         )

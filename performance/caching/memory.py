@@ -61,7 +61,9 @@ class Cells:
 class Entry:
     """One value in memory. `until` is monotonic, so a clock that jumps moves nothing."""
 
-    __slots__ = ("cells", "cost_us", "created_s", "fresh_until_s", "until", "value", "weight")
+    __slots__ = (
+        "cells", "cost_us", "created_s", "ends_s", "fresh_until_s", "until", "value", "weight",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class Entry:
         cells: tuple[Cell, ...],
         created_s: float,
         fresh_until_s: float,
+        ends_s: float,
         cost_us: int,
         weight: int,
     ) -> None:
@@ -79,6 +82,7 @@ class Entry:
         self.cells = cells
         self.created_s = created_s
         self.fresh_until_s = fresh_until_s
+        self.ends_s = ends_s
         self.cost_us = cost_us
         self.weight = weight
 
@@ -87,10 +91,33 @@ def _weight(key: Any, entry: Entry) -> int:
     return entry.weight + ENTRY_OVERHEAD_BYTES
 
 
+_PLAIN = frozenset({str, bytes, type(None)})
+"""Types whose values are equal only to their own kind."""
+
+
+def _key(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments as a dict's key: 1, 1.0 and True are three, as they are in the store.
+
+    So are one moment in two time zones. Of plain types they are their own key, which is what lets
+    the quickest read (`Family.__call__`) ask without building anything.
+    """
+    if _PLAIN.issuperset(map(type, arguments)):
+        return arguments
+    return (*arguments, *map(_kind, arguments))
+
+
+def _kind(argument: Any) -> Any:
+    if type(argument) is tuple:
+        return _key(argument)
+    zone = getattr(argument, "tzinfo", None)
+    return type(argument) if zone is None else (type(argument), argument.utcoffset())
+
+
 class Memory:
     """One family's entries, least recently used first out; bounded in bytes and, if told, in count.
 
-    1, 1.0 and True are one key to a dict; they are three here, as they are in the store.
+    `plain(arguments)` is the bare look-up, without any check, of arguments that are text, bytes or
+    None; None for all others.
     """
 
     def __init__(self, *, max_bytes: int, max_entries: int | None = None) -> None:
@@ -99,11 +126,12 @@ class Memory:
             if max_entries is None
             else cachebox.LRUCache(max_entries)
         )
+        self.plain = self._entries.get
         self.max_bytes = max_bytes
 
     def get(self, arguments: tuple[Any, ...]) -> Entry | None:
         """Return the entry when it is alive and within its time; TypeError for unhashable keys."""
-        entry = self._entries.get((*arguments, *map(type, arguments)))
+        entry = self._entries.get(_key(arguments))
         if entry is None or entry.until < time.monotonic():
             return None
         for cell in entry.cells:
@@ -112,11 +140,19 @@ class Memory:
         return entry
 
     def put(self, arguments: tuple[Any, ...], entry: Entry) -> None:
-        if entry.weight + ENTRY_OVERHEAD_BYTES <= self.max_bytes:
-            self._entries.insert((*arguments, *map(type, arguments)), entry)
+        """Keep it, unless it alone is over the bound or no dict takes its arguments."""
+        if entry.weight + ENTRY_OVERHEAD_BYTES > self.max_bytes:
+            return
+        try:
+            self._entries.insert(_key(arguments), entry)
+        except TypeError:  # a list or dict among the arguments: the store's key has no such limit
+            return
 
     def drop(self, arguments: tuple[Any, ...]) -> None:
-        self._entries.pop((*arguments, *map(type, arguments)), None)
+        try:
+            self._entries.pop(_key(arguments), None)
+        except TypeError:  # never kept: see put
+            return
 
     def clear(self) -> None:
         self._entries.clear()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from django.apps import apps
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
+from performance.caching import rules
+from performance.caching.errors import UnusableRule
 from performance.caching.policy import STRATEGIES
+from performance.caching.statements import tables_of
 
 
 class CacheConfig(models.Model):
@@ -48,3 +53,16 @@ class CacheConfig(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cache_key}: {self.ttl_seconds} s, {self.strategy}"
+
+    def clean(self) -> None:
+        """Refuse rules that say nothing, or that name a model which is not there."""
+        try:
+            parsed = rules.parse(self.invalidation_rules)
+        except UnusableRule as error:
+            raise ValidationError({"invalidation_rules": str(error)}) from None
+        for label in parsed.models:
+            if not tables_of(label):
+                known = ", ".join(sorted(model._meta.label for model in apps.get_models()))
+                raise ValidationError(
+                    {"invalidation_rules": f"There is no model {label!r}. There are: {known}."}
+                )

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from performance.caching import overrides, stats
+from performance.caching import overrides, rules, stats, transactions
 from performance.caching.coherence import Follower
 from performance.caching.conf import conf
 from performance.caching.errors import StoreAway
@@ -22,6 +22,7 @@ from performance.caching.flights import Flights
 from performance.caching.keys import edge_tag
 from performance.caching.memory import Cells
 from performance.caching.policy import Override
+from performance.caching.statements import tables
 from performance.caching.store import RedisStore, Store
 from performance.caching.workers import Workers
 from performance.core import signals
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.5
 UNSENT_LIMIT = 10_000
+MEMORY_ONLY = "memory:"
+"""Before a tag that memories shall forget, and the store not."""
 
 
 class Runtime:
@@ -40,7 +43,11 @@ class Runtime:
         self.store: Store = store or RedisStore()
         self.cells = Cells()
         self.flights = Flights()
-        self.workers = Workers(threads=conf().refresh_threads, queue=conf().refresh_queue)
+        self.workers = Workers(
+            threads=conf().refresh_threads,
+            queue=conf().refresh_queue,
+            load_threads=conf().load_threads,
+        )
         self.clock: Callable[[], float] = time.time
         self.overrides: dict[str, Override] = {}
         self._unsent: dict[str, bool] = {}
@@ -67,6 +74,10 @@ class Runtime:
 
     def forget_tags(self, tags: Iterable[str]) -> None:
         self.cells.kill(tags)
+
+    def heard(self, tags: Iterable[str]) -> None:
+        """The store says that these have changed."""
+        self.cells.kill(tag.removeprefix(MEMORY_ONLY) for tag in tags)
 
     def forget_all(self) -> None:
         self.cells.kill_all()
@@ -95,6 +106,34 @@ class Runtime:
         self.forget_tags(tags)  # what a reader fetched between the two lines above
         self._tell_edges(tags, soft=not hard)
         return True
+
+    def poison(self, tags: Iterable[str], holder: bytes) -> None:
+        """Keep the tags out of the cache until `committed`; StoreAway when that is impossible."""
+        tags = list(tags)
+        keys = [self.generation_key(tag) for tag in tags]
+        self.store.poison(keys, holder, int(conf().poison_s * 1000))
+        self.forget_tags(tags)
+
+    def committed(self, hook: transactions.Invalidation) -> None:
+        """Invalidate what a transaction has changed, and end its poison."""
+        if hook.holder is not None:
+            try:
+                self.store.heal([self.generation_key(tag) for tag in hook.tags], hook.holder)
+            except StoreAway as error:
+                logger.warning("A poison ends by itself, %s later: %s", conf().poison_s, error)
+        self.invalidate(hook.tags, hard=hook.hard)
+
+    def _keep_poisons(self) -> None:
+        """Prolong those of open transactions, and end those of rolled back ones."""
+        try:
+            for holder, tags in transactions.poisons():
+                keys = [self.generation_key(tag) for tag in tags]
+                self.store.poison(keys, holder, int(conf().poison_s * 1000))
+            while transactions.rolled_back:
+                holder, tags = transactions.rolled_back.popleft()
+                self.store.heal([self.generation_key(tag) for tag in tags], holder)
+        except StoreAway as error:
+            logger.debug("The poisons wait for the store: %s", error)
 
     def _tell_edges(self, tags: Iterable[str], *, soft: bool) -> None:
         """Say which public copies are outdated, after the store: an edge that asks gets the new.
@@ -126,13 +165,14 @@ class Runtime:
 
     def start(self) -> None:
         prefix = self.generation_key("")
-        self._follower = Follower(prefix, changed=self.forget_tags, lost=self.forget_all)
+        self._follower = Follower(prefix, changed=self.heard, lost=self.forget_all)
         self._follower.start()
         self._keeper = threading.Thread(target=self._keep, name="cache-keeper", daemon=True)
         self._keeper.start()
 
     def stop(self) -> None:
         self._stopping.set()
+        tables.followed = False
         if self._follower is not None:
             self._follower.stop()
         if self._keeper is not None:
@@ -146,19 +186,28 @@ class Runtime:
         while not self._stopping.wait(TICK_S):
             if self._unsent:
                 self.resend()
+            self._keep_poisons()
+            for family in list(self.families.values()):
+                family.budget.recount(self.store, self.clock())
             try:
                 changed = poller.changed()
                 if changed is not None:
                     self.take_over(changed)
+                tables.followed = True
                 counts = {name: family.counts for name, family in list(self.families.items())}
                 sender.send(counts, process, self.state(process))
             except stats.Away as error:
                 logger.debug("The bus is away: %s", error)  # its own alert says so, not each tick
 
     def take_over(self, changed: dict[str, Override]) -> None:
+        """Put the rows in force, their rules too."""
         self.overrides = changed
+        parsed = {name: rules.parse_known(override.rules) for name, override in changed.items()}
+        tables.put(parsed)
         for family in list(self.families.values()):
-            family.override(changed.get(family.name))
+            in_force = parsed.get(family.name, rules.NONE)
+            also = rules.carried(in_force, family.name, self.families)
+            family.override(changed.get(family.name), in_force, also)
 
     def state(self, process: str) -> dict[str, Any]:
         families = list(self.families.values())
@@ -170,6 +219,7 @@ class Runtime:
             "pushes": self._follower.pushes if self._follower else 0,
             "push_losses": self._follower.losses if self._follower else 0,
             "refreshes_dropped": self.workers.dropped,
+            "stored": {family.name: family.budget.entries for family in families},
             "entries": {family.name: len(family.memory) for family in families},
             "ages": {family.name: family.memory.oldest_s(self.clock()) for family in families},
             "bytes": {family.name: family.memory.held_bytes for family in families},
@@ -213,6 +263,7 @@ def _after_fork() -> None:
     global _current, _starting
     _current = None
     _starting = threading.Lock()
+    tables.followed = False
     for family in _families.values():
         family.renew()  # its counters were the parent's, and a lock in it may have been held
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from performance.caching.configuring import publish as publish_settings
 from performance.caching.copies import Peek
 from performance.caching.errors import (
+    LoaderTooSlow,
+    OriginBusy,
     RefreshFailed,
     StoreAway,
     UnknownFamily,
     UnusableArgument,
+    UnusableRule,
 )
 from performance.caching.families import Family
 from performance.caching.http import cached_response
@@ -19,11 +22,14 @@ from performance.caching.wsgi import Application, PublicAnswers, public_route
 __all__ = [
     "CacheManager",
     "Family",
+    "LoaderTooSlow",
+    "OriginBusy",
     "Peek",
     "RefreshFailed",
     "StoreAway",
     "UnknownFamily",
     "UnusableArgument",
+    "UnusableRule",
     "Warmed",
     "Warming",
     "cache",

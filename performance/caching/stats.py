@@ -33,6 +33,9 @@ COUNTERS = (
     "fallback",
     "unreadable",
     "too_big",
+    "over_budget",
+    "busy",
+    "too_slow",
     "waited",
     "loads",
     "load_us",
@@ -75,6 +78,9 @@ class Counts:
     fallback: int
     unreadable: int
     too_big: int
+    over_budget: int
+    busy: int
+    too_slow: int
     waited: int
     loads: int
     load_us: int

@@ -6,14 +6,14 @@ Every call is bounded by the client's 50 ms and by a breaker, and raises StoreAw
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 
 from performance.caching.breaker import Breaker
-from performance.caching.envelope import TOKEN_BYTES
+from performance.caching.envelope import GENERATION_BYTES, TOKEN_BYTES
 from performance.caching.errors import StoreAway
 from performance.core import stores
 
@@ -22,11 +22,31 @@ if TYPE_CHECKING:
 
 GENERATION_KEPT_S = 7 * 86_400
 """A tag that nobody invalidated for so long costs its entries one miss."""
-SOFTEN_ATTEMPTS = 20
+POISON_AGAIN_MS = 10_000
+"""How long a poison is kept that is put back for others: they prolong it twice a second."""
+ATTEMPTS = 20
+_POISON = b"p"
 
 
 def new_token() -> bytes:
     return secrets.token_bytes(TOKEN_BYTES)
+
+
+def new_generation() -> bytes:
+    return secrets.token_bytes(GENERATION_BYTES)
+
+
+def poison_of(holders: Iterable[bytes]) -> bytes:
+    """Return a generation that no entry can carry; `holders` are tokens of strict transactions."""
+    return _POISON + b"".join(sorted(holders))
+
+
+def holders_of(generation: bytes | None) -> set[bytes]:
+    """Return whose poison a generation is; nobody's when it is a sound one, or missing."""
+    if generation is None or len(generation) == GENERATION_BYTES:
+        return set()
+    body = generation[len(_POISON) :]
+    return {body[at : at + TOKEN_BYTES] for at in range(0, len(body), TOKEN_BYTES)}
 
 
 class Store(Protocol):
@@ -42,7 +62,16 @@ class Store(Protocol):
 
     def mint(self, keys: Sequence[str]) -> list[bytes]: ...
 
-    def write(self, key: str, data: bytes, kept_ms: int) -> None: ...
+    def write(
+        self,
+        key: str,
+        data: bytes,
+        kept_ms: int,
+        lease: str | None,
+        counter: tuple[str, int] | None,
+    ) -> None: ...
+
+    def distinct(self, counters: Sequence[str]) -> int: ...
 
     def release(self, lease: str, token: bytes) -> None: ...
 
@@ -52,7 +81,11 @@ class Store(Protocol):
 
     def soften(self, keys: Iterable[str]) -> None: ...
 
-    def delete(self, keys: Sequence[str]) -> int: ...
+    def poison(self, keys: Iterable[str], holder: bytes, kept_ms: int) -> None: ...
+
+    def heal(self, keys: Iterable[str], holder: bytes) -> None: ...
+
+    def delete(self, keys: Sequence[str], *, touched: str | None = None) -> int: ...
 
 
 class RedisStore:
@@ -93,15 +126,38 @@ class RedisStore:
         """Give each missing generation a random token; return what is there then."""
         with self._guarded() as client:
             pipeline = client.pipeline(transaction=False)
-            fresh = [new_token() + new_token() for _ in keys]
+            fresh = [new_generation() for _ in keys]
             for key, token in zip(keys, fresh, strict=True):
                 pipeline.set(key, token, nx=True, get=True, ex=GENERATION_KEPT_S)
             found = pipeline.execute()
             return [there or token for there, token in zip(found, fresh, strict=True)]
 
-    def write(self, key: str, data: bytes, kept_ms: int) -> None:
+    def write(
+        self,
+        key: str,
+        data: bytes,
+        kept_ms: int,
+        lease: str | None,
+        counter: tuple[str, int] | None,
+    ) -> None:
+        """Store a value, give back the lease, and count the key; one round trip.
+
+        `lease` must be surely the caller's own yet; `counter` is a name and the seconds to keep it.
+        """
         with self._guarded() as client:
-            client.set(key, data, px=kept_ms)
+            pipeline = client.pipeline(transaction=False)
+            pipeline.set(key, data, px=kept_ms)
+            if lease is not None:
+                pipeline.unlink(lease)
+            if counter is not None:
+                pipeline.pfadd(counter[0], key)
+                pipeline.expire(counter[0], counter[1])
+            pipeline.execute()
+
+    def distinct(self, counters: Sequence[str]) -> int:
+        """Return about how many different keys were counted in any of `counters`."""
+        with self._guarded() as client:
+            return int(client.pfcount(*counters))
 
     def release(self, lease: str, token: bytes) -> None:
         """Give the lease back if it is still ours: compare and delete, by WATCH."""
@@ -124,11 +180,15 @@ class RedisStore:
 
     def harden(self, keys: Iterable[str]) -> None:
         """Give each generation new tokens: nothing stored before may be served. One round trip."""
+        keys = list(keys)
         with self._guarded() as client:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
-                pipeline.set(key, new_token() + new_token(), ex=GENERATION_KEPT_S)
-            pipeline.execute()
+                pipeline.set(key, new_generation(), ex=GENERATION_KEPT_S, get=True)
+            before = pipeline.execute()
+        for key, was in zip(keys, before, strict=True):
+            for holder in holders_of(was):  # a strict transaction is still open: it stays poisoned
+                self.poison([key], holder, POISON_AGAIN_MS)
 
     def soften(self, keys: Iterable[str]) -> None:
         """Change only the soft token of each generation: what is stored becomes stale.
@@ -136,28 +196,68 @@ class RedisStore:
         A hard change that comes between wins, because WATCH makes us read again.
         """
         for key in keys:
-            with self._guarded() as client, client.pipeline() as pipeline:
-                self._soften_one(pipeline, key)
+            self._change(key, _softened)
 
-    @staticmethod
-    def _soften_one(pipeline: Any, key: str) -> None:
-        for _ in range(SOFTEN_ATTEMPTS):
-            pipeline.watch(key)
-            current = pipeline.get(key)
-            if current is None:
-                return  # without a generation everything under the tag is a miss already
-            pipeline.multi()
-            pipeline.set(key, current[:TOKEN_BYTES] + new_token(), ex=GENERATION_KEPT_S)
-            try:
-                pipeline.execute()
-            except redis.WatchError:
-                continue  # somebody else has changed it: that may have been a hard change
-            return
-        pipeline.reset()
-        pipeline.set(key, new_token() + new_token(), ex=GENERATION_KEPT_S)
-        pipeline.execute()
+    def poison(self, keys: Iterable[str], holder: bytes, kept_ms: int) -> None:
+        """Let nothing under these generations be served or kept until `holder` heals them.
 
-    def delete(self, keys: Sequence[str]) -> int:
+        When it never does they vanish after `kept_ms`, and all entries with them. Also prolongs.
+        """
+        for key in keys:
+            self._change(key, lambda was: poison_of({*holders_of(was), holder}), kept_ms=kept_ms)
+
+    def heal(self, keys: Iterable[str], holder: bytes) -> None:
+        """Take `holder`'s poison away; new tokens come when nobody else's is left."""
+        for key in keys:
+            self._change(key, lambda was: _healed(was, holder))
+
+    def _change(
+        self, key: str, changed: Callable[[bytes | None], bytes | None], *, kept_ms: int = 0
+    ) -> None:
+        """Set a generation to what `changed` makes of it; None leaves it. Two round trips.
+
+        When others change it all the time, it gets new tokens, which is always safe.
+        """
+        pipeline: Any
+        with self._guarded() as client, client.pipeline(transaction=True) as pipeline:
+            for attempt in range(ATTEMPTS):
+                pipeline.watch(key)
+                value = changed(pipeline.get(key))
+                if value is None:
+                    return
+                pipeline.multi()
+                if attempt == ATTEMPTS - 1:
+                    value = new_generation()
+                poisonous = len(value) != GENERATION_BYTES
+                kept_ms = (kept_ms or POISON_AGAIN_MS) if poisonous else GENERATION_KEPT_S * 1000
+                pipeline.set(key, value, px=kept_ms)
+                try:
+                    pipeline.execute()
+                except redis.WatchError:
+                    continue  # somebody else has changed it: that may have been a hard change
+                return
+
+    def delete(self, keys: Sequence[str], *, touched: str | None = None) -> int:
+        """Remove keys, and write to `touched`, which all processes hear of; one round trip."""
         with self._guarded() as client:
-            deleted: Any = client.unlink(*keys)
-            return int(deleted)
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.unlink(key)
+            if touched is not None:
+                pipeline.set(touched, b"", ex=GENERATION_KEPT_S)
+            return sum(map(int, pipeline.execute()[: len(keys)]))
+
+
+def _softened(was: bytes | None) -> bytes | None:
+    """Return the same hard token with a new soft one.
+
+    Without a generation everything under the tag is a miss already, and under a poison, too.
+    """
+    if was is None or len(was) != GENERATION_BYTES:
+        return None
+    return was[:TOKEN_BYTES] + new_token()
+
+
+def _healed(was: bytes | None, holder: bytes) -> bytes:
+    others = holders_of(was) - {holder}
+    return poison_of(others) if others else new_generation()

@@ -200,7 +200,7 @@ def test_hostile_bytes_are_a_miss_and_never_an_error(seed):
 
 def test_a_compressed_bomb_is_refused_by_its_size():
     bomb = zstandard.compress(b"\0" * 50_000_000)
-    body = msgspec.msgpack.encode(Envelope("s", 0.0, 0.0, 0.0, (), True, bomb))
+    body = msgspec.msgpack.encode(Envelope("s", 0.0, 0.0, 0.0, 0.0, (), True, bomb))
     with pytest.raises(Unreadable, match="size"):
         unseal(FORMAT + zlib.crc32(body).to_bytes(4, "big") + body, schema="s", max_bytes=1_000_000)
 

@@ -1,0 +1,43 @@
+"""What becomes of a family's values: bytes for the store, and what memory may hand to many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from performance.caching import keys
+from performance.caching.bodies import Body
+
+
+class Codec:
+    """One a family. `schema` is checked at each decoding; bytes are kept as an encoded Body."""
+
+    def __init__(self, schema: Any, *, encoded: bool) -> None:
+        stored = Body if schema is bytes else schema
+        self.schema_hash = keys.schema_hash(stored)
+        self.immutable = keys.is_immutable(stored)
+        self.as_it_is = self.immutable and stored is not Body
+        """True when what memory holds is what a caller gets."""
+        self._is_body = schema is bytes
+        self._encoded = encoded
+        self._decode = msgspec.msgpack.Decoder(stored).decode
+
+    def encode(self, value: Any) -> bytes:
+        """Return the value's bytes; TypeError when msgspec or the schema cannot hold it."""
+        if self._is_body and not isinstance(value, Body):
+            value = Body.of(value, encoded=self._encoded)
+        return msgspec.msgpack.encode(value)
+
+    def hold(self, payload: bytes) -> Any:
+        """Return what memory keeps: the value if nobody can change it, else its bytes.
+
+        msgspec.MsgspecError when the payload is not what the schema says.
+        """
+        value = self._decode(payload)
+        return value if self.immutable else payload
+
+    def give(self, held: Any) -> Any:
+        """Return to a caller what `hold` kept; a mutable value is the caller's own."""
+        value = held if self.immutable else self._decode(held)
+        return value.identity if self._is_body else value

@@ -1,0 +1,150 @@
+"""Running a loader, within its family's limits, and keeping what it gives."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from performance.caching.conf import conf
+from performance.caching.copies import Found, Lease, Ticket, remember
+from performance.caching.envelope import Envelope, poisoned, seal
+from performance.caching.errors import OriginBusy, RefreshFailed, StoreAway
+from performance.core import signals
+
+if TYPE_CHECKING:
+    from performance.caching.families import Family
+
+Load = Callable[[], Any]
+
+
+def load_and_store(
+    family: Family[..., Any],
+    ticket: Ticket,
+    load: Load,
+    generations: Sequence[bytes | None] | None,
+    *,
+    lease: Lease | None = None,
+    known: bool = False,
+) -> Found:
+    """Run the loader; keep its value in both tiers. `generations` None keeps it in memory only.
+
+    They are those from before the loader runs: what it reads may be changed while it reads, and
+    then the entry carries old generations and nobody ever takes it. `lease` is given back in the
+    same round trip. `known` says that the store has the key already, so no budget is spent.
+    """
+    seen = _minted_or_none(ticket, generations)
+    if generations is not None and seen is not None and poisoned(seen):
+        return past_the_cache(family, ticket.arguments, load)
+    created_s = ticket.runtime.clock()
+    value, payload, took_s = run_loader(family, ticket.key, load)
+    policy = ticket.policy
+    ttl_s = family.ttl_of(value)
+    soft_s = created_s + ttl_s * (1 - conf().jitter * random.random())
+    too_big = len(payload) > conf().max_value_bytes
+    family.counts.too_big += too_big
+    over = not known and seen is not None and family.budget.full
+    family.counts.over_budget += over
+    stored = seen is not None and not (too_big or over or ttl_s <= 0)
+    found = Found(
+        family.codec.hold(payload),
+        "miss",
+        created_s,
+        policy.fresh_until_s(created_s, soft_s, ttl_s),
+        policy.ends_s(created_s, ttl_s),
+        stored=stored,
+    )
+    if stored and seen is not None:
+        envelope = Envelope(
+            family.codec.schema_hash, created_s, soft_s, ttl_s, took_s * 1000, seen, False, payload
+        )
+        _write(family, ticket, envelope, lease)
+    if not too_big:
+        remember(family, ticket, found, weight=len(payload), cost_ms=took_s * 1000)
+    return found
+
+
+def _write(
+    family: Family[..., Any], ticket: Ticket, envelope: Envelope, lease: Lease | None
+) -> None:
+    policy = ticket.policy
+    data = seal(
+        envelope, compress_from_bytes=conf().compress_from_bytes if policy.compression else None
+    )
+    kept_s = min(policy.ttl_s, envelope.ttl_s) + policy.max_stale_s
+    quietly(
+        ticket.runtime.store.write,
+        ticket.key,
+        data,
+        int(kept_s * 1000) + 1,
+        lease.name if lease is not None and lease.ours else None,
+        family.budget.counter(ticket.runtime.clock()),
+    )
+    family.counts.written_bytes += len(data)
+
+
+def _minted_or_none(
+    ticket: Ticket, generations: Sequence[bytes | None] | None
+) -> tuple[bytes, ...] | None:
+    try:
+        return None if generations is None else minted(ticket, generations)
+    except StoreAway:
+        return None
+
+
+def minted(ticket: Ticket, generations: Sequence[bytes | None]) -> tuple[bytes, ...]:
+    """Return all generations, new ones for the tags that have none; StoreAway if that fails."""
+    missing = [
+        key for key, there in zip(ticket.generation_keys, generations, strict=True) if there is None
+    ]
+    new = iter(ticket.runtime.store.mint(missing) if missing else ())
+    return tuple(next(new) if there is None else there for there in generations)
+
+
+def run_loader(family: Family[..., Any], key: str, load: Load) -> tuple[Any, bytes, float]:
+    """Return the value, its bytes, and the seconds it took.
+
+    What the family lists in `raises` is an answer and passes as it is; the rest is RefreshFailed.
+    At most `parallel` run at once in this process: who finds no place within `lease_wait_s` gets
+    RefreshFailed with OriginBusy as its cause, which is what keeps a slow origin from being buried.
+    """
+    if not family.places.acquire(timeout=conf().lease_wait_s):
+        family.counts.busy += 1
+        raise _failed(family, key) from OriginBusy(family.name, family.parallel)
+    started = time.perf_counter()
+    ok = False
+    try:
+        value = load()
+        payload = family.codec.encode(value)
+        ok = True
+    except family.raises:
+        raise
+    except Exception as error:
+        family.counts.failed += 1
+        raise _failed(family, key) from error
+    finally:
+        family.places.release()
+        took_s = time.perf_counter() - started
+        signals.recorder.observe("cache", f"{family.name}:load", took_s, ok)
+    family.counts.loaded(took_s)
+    return value, payload, took_s
+
+
+def _failed(family: Family[..., Any], key: str) -> RefreshFailed:
+    return RefreshFailed(key.partition(":v:")[2] or key, None, family.policy.max_stale_s)
+
+
+def past_the_cache(family: Family[..., Any], arguments: tuple[Any, ...], load: Load) -> Found:
+    """Compute and keep nothing: this thread's transaction has seen what others must not."""
+    family.counts.bypass += 1
+    _, payload, _ = run_loader(family, family.name, load)
+    return Found(family.codec.hold(payload), "bypass", time.time(), 0.0, stored=False)
+
+
+def quietly(call: Callable[..., None], *arguments: Any) -> None:
+    """Make a call whose failure costs a later miss and nothing else; the breaker has counted it."""
+    try:
+        call(*arguments)
+    except StoreAway:
+        return
