@@ -261,7 +261,7 @@ LOGGING = {
 }
 
 # --- our own options: each section is a dataclass in that area's conf.py --------------------------
-PERFORMANCE: dict[str, dict[str, Any]] = {
+_SECTIONS: dict[str, dict[str, Any]] = {
     "MONITORING": {
         "metrics_token": env.text("METRICS_TOKEN"),
         "alert_recipients": tuple(env.items("ALERT_EMAILS")),
@@ -270,8 +270,14 @@ PERFORMANCE: dict[str, dict[str, Any]] = {
         "provider": env.text("CDN_PROVIDER"),
         "base_url": CDN_BASE_URL,
         "varnish_urls": tuple(env.items("CDN_VARNISH_URLS")),
+        "varnish_name": env.text("CDN_VARNISH_NAME"),
         "distribution_id": env.text("CDN_DISTRIBUTION_ID"),
+        "zone": env.text("CDN_ZONE"),
+        "token": env.text("CDN_TOKEN"),
+        "api_url": env.text("CDN_API_URL"),
         "bucket": env.text("STATIC_S3_BUCKET"),
         "s3_endpoint": env.text("STATIC_S3_ENDPOINT"),
     },
 }
+PERFORMANCE = env.sections("PERFORMANCE", _SECTIONS)
+"""The variable PERFORMANCE is JSON of the same shape, and goes before what stands here."""

@@ -23,7 +23,8 @@ class NoCdn(PerformanceError):
     def __str__(self) -> str:
         return (
             "No CDN is configured, so there is nothing to purge at an edge. "
-            "Set CDN_PROVIDER to varnish or cloudfront; `purge_cache` empties our own cache."
+            "Set CDN_PROVIDER (varnish, cloudfront, cloudflare, fastly or bunny); `purge_cache` "
+            "empties our own cache."
         )
 
 
@@ -31,8 +32,24 @@ class ProviderRefused(PerformanceError):
     """The provider answered, and would not; the same call again gets the same answer."""
 
 
+class WrongCredentials(ProviderRefused):
+    """The key is missing, wrong, or may not purge; only a person can mend that."""
+
+
 class ProviderUnreachable(PerformanceError):
     """No answer in time, or one that says to come back later; worth another try."""
+
+
+class LimitReached(ProviderUnreachable):
+    """The provider takes no more purges for now; `retry_after_s` is its word, 0 without one."""
+
+    def __init__(self, said: str, retry_after_s: float) -> None:
+        super().__init__(said, retry_after_s)
+        self.said = said
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.said
 
 
 class PublishFailed(PerformanceError):

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
-from performance.cdn import following, health, ledger, publishing, serving
+from performance.cdn import budget, edging, following, health, ledger, publishing, serving
 from performance.cdn.conf import conf
 from performance.cdn.errors import NoCdn
 from performance.cdn.models import Purge, StaticBuild
-from performance.cdn.providers import provider
+from performance.cdn.providers.choosing import provider
 
 
 class CDNManager:
@@ -44,7 +44,22 @@ class CDNManager:
             raise NoCdn
         wanted_urls, wanted_tags = sorted(set(urls)), sorted(set(tags))
         ledger.check_targets(wanted_urls, wanted_tags)
-        purge = ledger.record(edge, urls=wanted_urls, tags=wanted_tags, soft=soft)
+        wanted = budget.within(edge.name, wanted_urls, wanted_tags)
+        purge = ledger.record(edge, urls=wanted.urls, tags=wanted.tags, soft=soft, note=wanted.note)
+        transaction.on_commit(self.deliver, robust=True)
+        return purge
+
+    def purge_all(self, *, soft: bool = True) -> Purge:
+        """Let the edge forget all that it holds of ours, or expire it where it can do that.
+
+        The origin then answers every first request itself. Raises NoCdn without a CDN.
+        """
+        edge = provider()
+        if edge is None:
+            raise NoCdn
+        if soft and edge.can_soften:
+            return self.purge(tags=[budget.SITE], soft=True)
+        purge = ledger.record(edge, urls=[], tags=[], soft=False, everything=True)
         transaction.on_commit(self.deliver, robust=True)
         return purge
 
@@ -118,7 +133,7 @@ def probe() -> health.Health | None:
 
 def serve_static(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     """Return the WSGI application with static files answered before it."""
-    return serving.wrap(application)
+    return edging.wrap(serving.wrap(application), provider())
 
 
 def prune_ledger() -> int:

@@ -13,8 +13,12 @@ from django.conf import settings
 from servestatic.responders import MissingFileError, Response, StaticFile
 from servestatic.wsgi import ServeStatic
 
+from performance.cdn.conf import conf
+
 HASHED_NAME = re.compile(r"^.+\.[0-9a-f]{12}\.[^/]+$")
 UNHASHED_MAX_AGE_S = 60
+STATIC_TAG = "static"
+"""By which an edge forgets all static files."""
 
 
 class EncodedFile(StaticFile):
@@ -68,6 +72,8 @@ class OriginStatic(ServeStatic):
         self.add_mime_headers(headers, path, url)
         self.add_cache_headers(headers, path, url)
         headers["X-Content-Type-Options"] = "nosniff"
+        if conf().provider:
+            headers["Surrogate-Key"] = STATIC_TAG
         headers["Access-Control-Allow-Origin"] = "*"  # fonts and modules from a CDN's host
         encodings = {"zstd": f"{path}.zstd", "gzip": f"{path}.gz", "br": f"{path}.br"}
         return EncodedFile(path, headers.items(), encodings=encodings, stat_cache=stat_cache)

@@ -1,4 +1,5 @@
 import http.server
+import json
 import threading
 
 import pytest
@@ -8,33 +9,50 @@ class Edge(http.server.BaseHTTPRequestHandler):
     """A recorder in an edge's place: keeps what it was told, answers what it is set to."""
 
     def do_PURGE(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.told.append((self.path, dict(self.headers)))
+        self.server.bodies.append(json.loads(body) if body else None)
+        answer = self.server.body.encode()
         self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
+        for name, value in self.server.says.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer)
 
-    do_GET = do_PURGE
+    do_GET = do_POST = do_HEAD = do_PURGE
 
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture
-def edge(settings):
+def recorder():
+    """Any HTTP service: `status`, `body` and `says` (headers) are its answer."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Edge)
-    server.told, server.status = [], 200
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    settings.PERFORMANCE = {
-        "CDN": {
-            "provider": "varnish",
-            "varnish_urls": (address,),
-            "base_url": address,
-            "timeout_s": 1,
-            "probe_timeout_s": 1,
-            "max_attempts": 2,
-        }
-    }
+    server.daemon_threads = True
+    server.told, server.bodies, server.status = [], [], 200
+    server.body, server.says = "", {}
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def edge(recorder, settings):
+    """A Varnish that only records."""
+    settings.PERFORMANCE = {
+        "CDN": {
+            "provider": "varnish",
+            "varnish_urls": (recorder.address,),
+            "base_url": recorder.address,
+            "timeout_s": 1,
+            "probe_timeout_s": 1,
+            "max_attempts": 2,
+            "healthy_after": 3,
+        }
+    }
+    return recorder
