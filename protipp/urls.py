@@ -1,6 +1,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
+import protipp.api  # noqa: F401  mounts performance's part before the API hands out its URLs
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("performance.balancing.urls")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
@@ -31,6 +32,12 @@ class MonitoringConf:
     """Bearer token of `/metrics`; empty lets in only direct requests from this machine."""
     alert_recipients: tuple[str, ...] = ()
     """E-mail addresses that get alerts; empty sends none (the pages always show them)."""
+    webhook_networks: tuple[str, ...] = ()
+    """Networks of our own, such as `10.1.2.0/24`, to which webhooks may go, without TLS too."""
+    remind_after_s: int = 14_400
+    """Seconds after which addresses of `alert_recipients` hear again of what fires; 0 never."""
+    vitals_per_minute: int = 60
+    """Reports of web vitals that one address may send in a minute; more are refused with 429."""
     page_timeout_s: float = 5.0
     """A page whose difference takes longer is reported as stuck, and skipped until it is done."""
 
@@ -41,6 +48,13 @@ class MonitoringConf:
                 raise ImproperlyConfigured(
                     f"PERFORMANCE['MONITORING'][{name!r}] is {value}; it must be at least 1."
                 )
+        for network in self.webhook_networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ImproperlyConfigured(
+                    f"PERFORMANCE['MONITORING']['webhook_networks'] has {network!r}: {error}."
+                ) from None
         if isinstance(self.alert_recipients, str):
             raise ImproperlyConfigured(
                 "PERFORMANCE['MONITORING']['alert_recipients'] is one string; "

@@ -12,6 +12,7 @@ from performance.monitoring.errors import RangeUnknown
 from performance.monitoring.merging import Merged
 
 LIVE = "15m"
+LIVE_S = 900
 COLUMNS = (
     "p50_ms",
     "p95_ms",
@@ -30,61 +31,110 @@ class Range:
 
     title: str
     length: timedelta
-    hours: bool
-    """Whether it is read from hours; otherwise from minutes."""
 
     @property
-    def step_s(self) -> int:
-        return 3600 if self.hours else 60
+    def hours(self) -> bool:
+        return self.length > LONGEST_BY_MINUTES
 
 
+LONGEST_BY_MINUTES = timedelta(hours=12)
+SHORTEST = timedelta(minutes=5)
+LONGEST = timedelta(days=90)
+WEEK = timedelta(days=7)
+READ_AT_ONCE = timedelta(days=15)
+"""A longer range is read in slices, each well within the time that a web node gives a query."""
 RANGES = {
-    "1h": Range("1 hour", timedelta(hours=1), hours=False),
-    "6h": Range("6 hours", timedelta(hours=6), hours=False),
-    "24h": Range("24 hours", timedelta(hours=24), hours=True),
-    "7d": Range("7 days", timedelta(days=7), hours=True),
+    "1h": Range("hour", timedelta(hours=1)),
+    "6h": Range("6 hours", timedelta(hours=6)),
+    "24h": Range("24 hours", timedelta(hours=24)),
+    "7d": Range("7 days", timedelta(days=7)),
+    "30d": Range("30 days", timedelta(days=30)),
+    "90d": Range("90 days", timedelta(days=90)),
 }
 NAMES = (LIVE, *RANGES)
 
 
-def read(name: str, now: datetime) -> dict[str, Any]:
-    """Return the columns and the tables of a longer range; one query, two where hours are read.
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time and everything measured in it."""
 
-    Raises RangeUnknown. The hour that still runs is taken from its minutes.
-    """
+    begin: datetime
+    end: datetime
+    step_s: int
+    parts: dict[datetime, Merged]
+
+    @property
+    def length_s(self) -> float:
+        return (self.end - self.begin).total_seconds()
+
+    @property
+    def whole(self) -> Merged:
+        total = Merged()
+        for part in self.parts.values():
+            total.add(part)
+        return total
+
+    def points(self) -> list[wire.Point]:
+        return [
+            figures.point(part, sequence=0, at_s=int(at.timestamp()), span_s=self.step_s)
+            for at, part in sorted(self.parts.items())
+        ]
+
+
+def limits_of(name: str, now: datetime) -> tuple[datetime, datetime]:
+    """Return begin and end of a named range; raises RangeUnknown."""
+    if name == LIVE:
+        return now - timedelta(minutes=15), now
     chosen = RANGES.get(name)
     if chosen is None:
         raise RangeUnknown(name, NAMES)
-    begin = now - chosen.length
-    spans = rollups.read(begin, now, hours=chosen.hours)
-    if chosen.hours:
-        _add_running_hour(spans, now)
-    whole = Merged()
-    for span in spans.values():
-        whole.add(span)
-    points = [
-        figures.point(span, sequence=0, at_s=int(at.timestamp()), span_s=chosen.step_s)
-        for at, span in sorted(spans.items())
-    ]
-    length_s = chosen.length.total_seconds()
-    return {
-        "range": name,
-        "title": chosen.title,
-        "step_s": chosen.step_s,
-        "length_s": length_s,
-        "series": columns(points),
-        "endpoints": figures.endpoints(whole, length_s),
-        "tasks": figures.tasks(whole),
-    }
+    return now - chosen.length, now
 
 
-def _add_running_hour(spans: dict[datetime, Merged], now: datetime) -> None:
-    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+def zoomed(begin_text: str, end_text: str, now: datetime) -> tuple[datetime, datetime]:
+    """Return the limits as an address gives them, in Unix seconds; raises RangeUnknown."""
+    try:
+        begin = datetime.fromtimestamp(float(begin_text), UTC)
+        end = min(datetime.fromtimestamp(float(end_text), UTC), now)
+    except (ValueError, OverflowError, OSError):
+        raise RangeUnknown(f"{begin_text} to {end_text}", ("Unix seconds",)) from None
+    if end - begin < SHORTEST:  # as a drag of the mouse may well be
+        begin = end - SHORTEST
+    if end - begin > LONGEST or begin < now - timedelta(days=400):
+        raise RangeUnknown(f"{begin_text} to {end_text}", ("90 days at most, of the last 400",))
+    return begin, end
+
+
+def span(begin: datetime, end: datetime, *, endpoint: str | None = None) -> Span:
+    """Read a stretch: by minutes up to 12 hours, by hours beyond; one query a 15 days."""
+    by_hours = end - begin > LONGEST_BY_MINUTES
+    parts: dict[datetime, Merged] = {}
+    at = begin
+    while at < end:
+        upto = min(at + READ_AT_ONCE, end)
+        parts |= rollups.read(at, upto, hours=by_hours, endpoint=endpoint)
+        at = upto
+    if by_hours:
+        _add_running_hour(parts, end, endpoint)
+    return Span(begin, end, 3600 if by_hours else 60, parts)
+
+
+def _add_running_hour(spans: dict[datetime, Merged], end: datetime, endpoint: str | None) -> None:
+    hour = end.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     newest = max(spans, default=hour - rollups.HOUR)
     # At an hour's turn its sum may not be written yet: begin after what is there.
     begin = max(newest + rollups.HOUR, hour - rollups.HOUR)
-    for at, minute in rollups.read(begin, now, hours=False).items():
+    for at, minute in rollups.read(begin, end, hours=False, endpoint=endpoint).items():
         spans.setdefault(at.replace(minute=0), Merged()).add(minute)
+
+
+def week_before(chosen: Span, *, endpoint: str | None = None) -> dict[str, list[Any]]:
+    """Return the same stretch a week earlier, as columns under this week's times."""
+    before = span(chosen.begin - WEEK, chosen.end - WEEK, endpoint=endpoint)
+    found = columns(before.points())
+    shift_s = int(WEEK.total_seconds())
+    found["times"] = [at_s + shift_s for at_s in found["times"]]
+    return found
 
 
 def columns(points: Sequence[wire.Point]) -> dict[str, list[Any]]:

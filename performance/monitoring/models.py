@@ -1,8 +1,32 @@
 from __future__ import annotations
 
-from django.core.exceptions import ValidationError
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+
+from performance.monitoring.alert_models import (
+    AlertChannel,
+    AlertEvent,
+    AlertMessage,
+    AlertRule,
+    AlertState,
+)
+
+__all__ = [
+    "AlertChannel",
+    "AlertEvent",
+    "AlertMessage",
+    "AlertRule",
+    "AlertState",
+    "ApiToken",
+    "Deploy",
+    "ErrorGroup",
+    "MetricHour",
+    "MetricMinute",
+    "MetricSeries",
+    "RequestSample",
+    "RollerState",
+]
 
 
 class MetricSeries(models.Model):
@@ -71,6 +95,8 @@ class RequestSample(models.Model):
     sql_ms = models.FloatField()
     sql_count = models.IntegerField()
     cache_ms = models.FloatField()
+    http_ms = models.FloatField(db_default=0.0, help_text="Waiting for other servers.")
+    render_ms = models.FloatField(db_default=0.0, help_text="Templates, less the SQL in them.")
     user_id = models.BigIntegerField(null=True)
     session_hash = models.CharField(max_length=16, blank=True)
     node = models.CharField(max_length=80)
@@ -84,8 +110,63 @@ class RequestSample(models.Model):
 
     @property
     def other_ms(self) -> float:
-        """What was neither SQL nor cache: Python, rendering, waiting."""
-        return max(0.0, self.duration_ms - self.sql_ms - self.cache_ms)
+        """What was none of the parts named: Python, waiting."""
+        named_ms = self.sql_ms + self.cache_ms + self.http_ms + self.render_ms
+        return max(0.0, self.duration_ms - named_ms)
+
+
+class ErrorGroup(models.Model):
+    """Exceptions of one kind from one line of code. The text is stored once, however often."""
+
+    fingerprint = models.CharField(max_length=16, unique=True)
+    kind = models.CharField(max_length=120, help_text="The exception's class.")
+    place = models.CharField(max_length=200, help_text="The innermost line of our own code.")
+    message = models.CharField(max_length=300, blank=True, help_text="Of the newest one.")
+    trace = models.TextField(blank=True, help_text="Files and lines, no values.")
+    endpoint = models.CharField(max_length=300, help_text="Where it was last seen.")
+    times = models.PositiveBigIntegerField(default=0)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-last_seen_at"]
+        indexes = [models.Index(fields=["-last_seen_at"], name="error_group_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.place}: {self.times} times"
+
+
+class Deploy(models.Model):
+    """A build that was heard for the first time: a mark on the charts."""
+
+    build = models.CharField(max_length=40, unique=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.build} at {self.at:%Y-%m-%d %H:%M}"
+
+
+class ApiToken(models.Model):
+    """Lets a program in as a user, for reading or also for acting. The token itself is not kept."""
+
+    name = models.CharField(max_length=80, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+",
+        help_text="Whose permissions it has: never more than these.",
+    )  # fmt: skip
+    may_act = models.BooleanField(
+        default=False, help_text="Acknowledge and silence alerts too, not only read."
+    )
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+    last_used_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RollerState(models.Model):
@@ -101,163 +182,3 @@ class RollerState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: up to {self.last_id}"
-
-
-class AlertRule(models.Model):
-    """When somebody should be told. Evaluated each second over the last minute's measured values.
-
-    It fires when the value stays beyond `fire_at` for `for_s`, and is over when the value has
-    stayed on the good side of `clear_at` for `keep_firing_s`.
-    """
-
-    class Measure(models.TextChoices):
-        RESPONSE_TIME = "response_time", "response time (ms)"
-        QUERY_TIME = "query_time", "database query time (ms)"
-        ERROR_RATE = "error_rate", "share of requests answered 5xx (0 to 1)"
-        THROUGHPUT = "throughput", "requests a second"
-        CACHE_HIT_RATIO = "cache_hit_ratio", "cache hit ratio (0 to 1)"
-        PRICE_AGE = "price_age", "age of prices served (s)"
-        MEMORY = "memory", "memory of the largest node (bytes)"
-        QUEUE_DEPTH = "queue_depth", "tasks waiting"
-        NODE_SILENCE = "node_silence", "longest silence of a node (s)"
-
-    class Aggregate(models.TextChoices):
-        P50 = "p50", "median"
-        P95 = "p95", "95th percentile"
-        P99 = "p99", "99th percentile"
-        MEAN = "mean", "mean"
-        VALUE = "value", "the value itself"
-
-    class Comparison(models.TextChoices):
-        ABOVE = "above", "above"
-        BELOW = "below", "below"
-
-    class NoData(models.TextChoices):
-        OK = "ok", "means that all is well"
-        KEEP = "keep", "keeps the state as it is"
-        ALERT = "alert", "is itself an alert"
-
-    class Severity(models.TextChoices):
-        WARNING = "warning", "warning"
-        CRITICAL = "critical", "critical"
-
-    TIMED = frozenset({Measure.RESPONSE_TIME, Measure.QUERY_TIME, Measure.PRICE_AGE})
-    """The metrics that have percentiles; the others have `value` only."""
-
-    name = models.CharField(max_length=80, unique=True)
-    metric = models.CharField(max_length=24, choices=Measure)
-    selector = models.CharField(
-        max_length=200,
-        blank=True,
-        help_text="Patterns with * for the key, with commas between, such as `GET api/*, GET /` "
-        "or `web-*`; `!admin/*` leaves out. Empty takes all.",
-    )
-    aggregate = models.CharField(max_length=8, choices=Aggregate, default=Aggregate.VALUE)
-    comparison = models.CharField(max_length=8, choices=Comparison, default=Comparison.ABOVE)
-    fire_at = models.FloatField(help_text="In the metric's unit.")
-    clear_at = models.FloatField(help_text="On the good side of the former, or equal.")
-    for_s = models.PositiveIntegerField(default=30, help_text="Seconds beyond, before it fires.")
-    keep_firing_s = models.PositiveIntegerField(
-        default=60, help_text="Seconds well again, before it is over."
-    )
-    no_data = models.CharField(max_length=8, choices=NoData, default=NoData.KEEP)
-    severity = models.CharField(max_length=8, choices=Severity, default=Severity.WARNING)
-    enabled = models.BooleanField(default=True)
-
-    class Meta:
-        ordering = ["name"]
-        permissions = [
-            ("view_alerts", "Can see the live page of alerts"),
-            ("acknowledge_alert", "Can acknowledge an alert"),
-            ("silence_alert", "Can silence an alert"),
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-    def clean(self) -> None:
-        timed = self.metric in self.TIMED
-        if timed == (self.aggregate == self.Aggregate.VALUE):
-            allowed = "p50, p95, p99, mean" if timed else "value"
-            raise ValidationError(
-                {"aggregate": f"{self.aggregate!r} of {self.metric} is not measured; "
-                              f"it must be one of: {allowed}."}
-            )  # fmt: skip
-        above = self.comparison == self.Comparison.ABOVE
-        if self.fire_at is None or self.clear_at is None:
-            return  # the fields' own errors say so
-        if (self.clear_at > self.fire_at) if above else (self.clear_at < self.fire_at):
-            side = "at most" if above else "at least"
-            raise ValidationError(
-                {"clear_at": f"{self.clear_at:g} lies beyond fire_at {self.fire_at:g}; "
-                             f"it must be {side} that, or the alert could never end."}
-            )  # fmt: skip
-
-
-class AlertState(models.Model):
-    """Where one rule stands. Only the leading monitor moves `state`; staff set the rest."""
-
-    rule = models.OneToOneField(
-        AlertRule, on_delete=models.CASCADE, primary_key=True, related_name="standing"
-    )
-    state = models.CharField(max_length=12, default="ok")
-    since = models.DateTimeField(db_default=Now())
-    value = models.FloatField(null=True, help_text="When the state was reached.")
-    subject = models.CharField(max_length=300, blank=True, help_text="Which key is the worst.")
-    acknowledged_by = models.CharField(max_length=150, blank=True)
-    acknowledged_at = models.DateTimeField(null=True, blank=True)
-    silenced_until = models.DateTimeField(null=True, blank=True)
-    silenced_by = models.CharField(max_length=150, blank=True)
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.state}"
-
-
-class AlertEvent(models.Model):
-    """What happened to an alert, for good."""
-
-    rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="events")
-    at = models.DateTimeField(db_default=Now())
-    event = models.CharField(
-        max_length=16, help_text="fired, cleared, no_data, data_back, acknowledged or silenced."
-    )
-    value = models.FloatField(null=True)
-    subject = models.CharField(max_length=300, blank=True)
-    text = models.CharField(max_length=500)
-    by = models.CharField(max_length=150, blank=True, help_text="Whose act it was, if anybody's.")
-
-    class Meta:
-        ordering = ["-id"]
-        indexes = [models.Index(fields=["-at"], name="alert_event_newest")]
-
-    def __str__(self) -> str:
-        return self.text
-
-
-class AlertMessage(models.Model):
-    """The outbox: a message that is still to be sent, or was. Written with its event, or not."""
-
-    event = models.ForeignKey(AlertEvent, on_delete=models.CASCADE, related_name="messages")
-    channel = models.CharField(max_length=16, help_text="email")
-    recipient = models.CharField(max_length=254)
-    attempts = models.PositiveIntegerField(default=0)
-    next_try_at = models.DateTimeField(db_default=Now())
-    sent_at = models.DateTimeField(null=True)
-    last_error = models.CharField(max_length=300, blank=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["event", "channel", "recipient"], name="one_message_a_recipient"
-            )
-        ]
-        indexes = [
-            models.Index(
-                fields=["next_try_at"],
-                name="alert_message_due",
-                condition=models.Q(sent_at__isnull=True),
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.channel} to {self.recipient}: {self.event}"

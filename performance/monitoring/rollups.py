@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from django.db import connection, transaction
 
 from performance.monitoring import partitions, wire
@@ -226,16 +227,35 @@ def prune(now: datetime) -> list[str]:
     ]
 
 
-def read(begin: datetime, end: datetime, *, hours: bool) -> dict[datetime, Merged]:
-    """Return minutes or hours of a range as merged spans, by their beginning; one query."""
+def read(
+    begin: datetime, end: datetime, *, hours: bool, endpoint: str | None = None
+) -> dict[datetime, Merged]:
+    """Return minutes or hours of a range as merged spans, by their beginning; one query.
+
+    With `endpoint`, only the requests of that one are in them, and what it asked the database.
+    """
     table = "performance_monitoring_metrichour" if hours else "performance_monitoring_metricminute"
+    return _read(table, "at >= %s AND at < %s", [begin, end], endpoint)
+
+
+def read_at(minutes: list[datetime], *, endpoint: str | None = None) -> dict[datetime, Merged]:
+    """Return these minutes; one query."""
+    return _read("performance_monitoring_metricminute", "at = ANY(%s)", [minutes], endpoint)
+
+
+def _read(
+    table: str, condition: str, values: list[Any], endpoint: str | None
+) -> dict[datetime, Merged]:
+    if endpoint is not None:
+        condition += " AND series.key IN (%s, %s) AND series.kind IN ('request', 'sql')"
+        values = [*values, endpoint, endpoint.partition(" ")[2]]
     spans: dict[datetime, Merged] = {}
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT at, kind, key, status, n, total, greatest, buckets::text FROM {table} "
             "JOIN performance_monitoring_metricseries series ON series.id = series_id "
-            "WHERE at >= %s AND at < %s ORDER BY at",
-            [begin, end],
+            f"WHERE {condition} ORDER BY at",
+            values,
         )
         for at, kind, key, status, n, total, greatest, buckets in cursor.fetchall():
             span = spans.setdefault(at, Merged())
@@ -245,6 +265,9 @@ def read(begin: datetime, end: datetime, *, hours: bool) -> dict[datetime, Merge
                 span.gauges[kind, key] = total / n
             else:
                 span.series[kind, key, status] = Histogram(
-                    n, total, greatest, {int(i): c for i, c in json.loads(buckets).items()}
+                    n, total, greatest, _buckets.decode(buckets)
                 )
     return spans
+
+
+_buckets = msgspec.json.Decoder(dict[int, int])

@@ -15,13 +15,33 @@ from django.db import transaction
 
 from performance.core import context, signals
 from performance.core.stores import bus
-from performance.monitoring import alerting, celery_hooks, history, http, live, rollups, wire
+from performance.monitoring import (
+    alerting,
+    celery_hooks,
+    figures,
+    history,
+    http,
+    live,
+    rollups,
+    wire,
+)
 from performance.monitoring.conf import conf
-from performance.monitoring.errors import AlertActRefused, RangeUnknown
+from performance.monitoring.errors import AlertActRefused, BadInput, RangeUnknown
 from performance.monitoring.leading import Monitor
 from performance.monitoring.models import AlertEvent, AlertRule, AlertState, RequestSample
 from performance.monitoring.recorder import StreamRecorder
 from performance.monitoring.stepping import State
+from performance.monitoring.tokens import issue as issue_token
+
+__all__ = [
+    "BadInput",
+    "PerformanceMonitor",
+    "asgi_monitor",
+    "install",
+    "issue_token",
+    "monitor",
+    "wsgi_monitor",
+]
 
 MEASURED = frozenset({"web", "live", "worker", "beat", "monitor", "balance", "feed"})
 EVENTS_SHOWN = 50
@@ -121,14 +141,28 @@ class PerformanceMonitor:
     def range(self, name: str) -> dict[str, Any]:
         """Return a longer range by minutes or hours; the live one when `name` is empty or wrong."""
         ranges = [{"name": known, "chosen": known == name} for known in history.NAMES]
-        if name in ("", history.LIVE):
-            ranges[0]["chosen"] = True
-            return {"range": history.LIVE, "ranges": ranges, "notice": ""}
-        try:
-            return {**history.read(name, datetime.now(UTC)), "ranges": ranges, "notice": ""}
-        except RangeUnknown as error:
-            ranges[0]["chosen"] = True
-            return {"range": history.LIVE, "ranges": ranges, "notice": str(error)}
+        notice = ""
+        if name not in ("", history.LIVE):
+            try:
+                return {**self.stretch(name), "ranges": ranges, "notice": ""}
+            except RangeUnknown as error:
+                notice = str(error)
+        ranges[0]["chosen"] = True
+        return {"range": history.LIVE, "ranges": ranges, "notice": notice}
+
+    def stretch(self, name: str) -> dict[str, Any]:
+        """Return a longer range's columns and tables; raises RangeUnknown."""
+        span = history.span(*history.limits_of(name, datetime.now(UTC)))
+        whole = span.whole
+        return {
+            "range": name,
+            "title": history.RANGES[name].title,
+            "step_s": span.step_s,
+            "length_s": span.length_s,
+            "series": history.columns(span.points()),
+            "endpoints": figures.endpoints(whole, span.length_s),
+            "tasks": figures.tasks(whole),
+        }
 
     def prune(self) -> list[str]:
         """Drop what is older than the conf says; return the dropped partitions' names."""

@@ -1,0 +1,9 @@
+"""The one API under `/api/`: odds' own, with performance's mounted into it."""
+
+from __future__ import annotations
+
+from odds.api import api
+from performance.dashboard import running
+from performance.monitoring.api import mount
+
+mount(api, running.run)
