@@ -7,6 +7,7 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
+from protipp.management.commands.up import Command as Up
 from protipp.stack.borrow import servers_for
 from protipp.stack.errors import StackError
 
@@ -14,6 +15,9 @@ from protipp.stack.errors import StackError
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
     try:
+        if sys.argv[1:2] == ["up"]:
+            Up().run_from_argv(sys.argv)  # it needs no app loaded, which takes some seconds
+            return
         with servers_for(sys.argv):
             execute_from_command_line(sys.argv)
     except (StackError, ImproperlyConfigured) as error:

@@ -10,7 +10,9 @@ import fcntl
 import functools
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -47,6 +49,36 @@ def number(name: str, default: int, *, minimum: int = 0) -> int:
 def items(name: str, default: str = "") -> list[str]:
     """Return a comma-separated variable as a list."""
     return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def sections(name: str, known: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return `known` with what the variable `name` says laid over it, option by option.
+
+    It is JSON as settings.PERFORMANCE is: `{"BALANCING": {"max_web": 8}}`. What an option may be
+    is checked where its section is read.
+    """
+    value = text(name)
+    if not value:
+        return dict(known)
+    try:
+        given = json.loads(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is no JSON: {error}.") from None
+    if not isinstance(given, dict) or not all(isinstance(part, dict) for part in given.values()):
+        raise ImproperlyConfigured(
+            f'{name} must be an object of sections, such as {{"BALANCING": {{"max_web": 8}}}}.'
+        )
+    lists = {
+        section: {
+            option: tuple(found) if isinstance(found, list) else found
+            for option, found in part.items()
+        }
+        for section, part in given.items()
+    }
+    return {
+        section: {**known.get(section, {}), **lists.get(section, {})}
+        for section in [*known, *(lists.keys() - known.keys())]
+    }
 
 
 def is_running() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -63,6 +64,45 @@ def program(name: str) -> str:
     pytest.skip(f"{name} is not installed")
 
 
+BUILT: Path | None = None
+"""Where the static files stay that the first stack of all built: it takes that one ten seconds."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _built_files(request):
+    global BUILT
+    if cache := getattr(request.config, "cache", None):
+        BUILT = cache.mkdir("protipp-static")
+
+
+def _lay_out_built_files(local: Path) -> None:
+    """Let a new stack find them, if there are any; one that has other sources builds anew."""
+    kept = BUILT / "built" if BUILT else None
+    if kept is None or not kept.is_dir() or (local / "static").exists():
+        return
+    with contextlib.suppress(FileNotFoundError):  # another worker puts newer ones there
+        shutil.copytree(kept / "static", local / "static")
+        shutil.copy(kept / "static.digest", local)
+
+
+def _keep_built_files(local: Path) -> None:
+    if BUILT is None:
+        return
+    kept, digest = BUILT / "built", (local / "static.digest").read_bytes()
+    with contextlib.suppress(FileNotFoundError):
+        if (kept / "static.digest").read_bytes() == digest:
+            return
+    draft, old = BUILT / f"new-{os.getpid()}", BUILT / f"old-{os.getpid()}"
+    shutil.copytree(local / "static", draft / "static")
+    (draft / "static.digest").write_bytes(digest)
+    with contextlib.suppress(FileNotFoundError):
+        kept.rename(old)
+    with contextlib.suppress(OSError):  # another worker was quicker
+        draft.rename(kept)
+    for folder in (old, draft):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 SERVER_SETTINGS = ("DATABASE_URL", "CACHE_URL", "REDIS_URL", "SECRET_KEY", "PROTIPP_PROCESS")
 STARTS_WITHIN_S = 120
 
@@ -84,12 +124,14 @@ class Up:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> Up:
+        _lay_out_built_files(self.local)
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 self.argv, stdout=output, stderr=output, env=self.environment
             )
         self.until(lambda: "· Ctrl-C" in self.text() or self.process.poll() is not None)
         assert self.process.poll() is None, self.text()
+        _keep_built_files(self.local)
         return self
 
     @property

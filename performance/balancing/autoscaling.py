@@ -34,6 +34,8 @@ class KindState:
     starting: dict[str, float] = field(default_factory=dict)
     """Name of a node that was started -> until when it is waited for."""
     short_since: float | None = None
+    had: int = 0
+    """The most nodes seen since the wanted number last fell; fewer than that means that one died."""
     failed_at: float = -math.inf
 
 
@@ -85,20 +87,23 @@ class Scaler:
         self, kind: str, count: int, present: int, reason: str, token: int, wanted: Sequence[Node]
     ) -> None:
         state = self.kinds[kind]
+        state.had = max(present, min(state.had, count))
         if count <= present:
             state.short_since = None
-        if count > present and self._may_start(state, count, present):
+        if count > present and self._may_start(kind, count, present):
             self._start(kind, count, present, reason, token, wanted)
         elif count < present and not state.starting:
             self._stop(kind, count, present, reason, token, wanted)
 
-    def _may_start(self, state: KindState, count: int, present: int) -> bool:
+    def _may_start(self, kind: str, count: int, present: int) -> bool:
         """A node that died is started again by its supervisor: another is started only later."""
-        now = time.monotonic()
+        now, state = time.monotonic(), self.kinds[kind]
         if now - state.failed_at < FAILED_PAUSE_S:
             return False
         if state.verdict is not None and state.verdict.inputs["raw"] > present:
             return True
+        if count > max(state.had, self._options.bounds(kind)[0]) and present >= state.had:
+            return True  # more than there ever were: nobody died, so nobody comes back
         state.short_since = state.short_since or now
         return now - state.short_since >= self._options.boot_grace_s
 

@@ -34,7 +34,6 @@ STATUS_KEY = "balancing:status"
 STATUS_KEPT_S = 15
 DRAIN_CHANNEL = "live:drain"
 """Live nodes listen here: `{"node_id", "spread_s"}` asks them to close their sockets with 1012."""
-SPREAD_S = 10.0
 _STOPPED_KEPT_S = 15.0
 _PRUNE_EVERY_S = 3_600.0
 
@@ -173,11 +172,13 @@ class Balancer:
     def _ask_sockets_to_move(self, node: Node) -> None:
         if node.kind != "live":
             return
-        message = json.dumps({"node_id": node.id, "spread_s": SPREAD_S})
+        message = json.dumps({"node_id": node.id, "spread_s": self._options.drain_spread_s})
         with contextlib.suppress(redis.RedisError):  # then the drain's own limit ends them
             self._bus.publish(DRAIN_CHANNEL, message)
         group = f"performance.node.{node.id}"
-        broadcast.send(group, {"type": "page.move", "within_s": SPREAD_S})  # the staff pages'
+        broadcast.send(
+            group, {"type": "page.move", "within_s": self._options.drain_spread_s}
+        )  # the staff pages'
 
     def _stop(self, order: DrainOrder, node: Node, rest: str, token: int) -> None:
         assert self._executor is not None

@@ -43,6 +43,9 @@ class BalancingConf:
     drain_timeout_s: float = 30.0
     """How long a draining node may finish what it has before it is stopped all the same."""
 
+    drain_spread_s: float = 10.0
+    """Over how long the sockets of a draining live node are asked to leave; below the above."""
+
     requests_per_10s: int = 1_000
     """From one address (an IPv6 /64 counts as one); more get 429."""
     connections_per_10s: int = 400
@@ -116,7 +119,7 @@ class BalancingConf:
 _POSITIVE = (
     "slots_web", "slots_live", "queue_timeout_s", "connect_timeout_ms", "server_timeout_s",
     "tunnel_timeout_s", "client_header_timeout_s", "max_connections", "max_body_bytes",
-    "drain_timeout_s", "requests_per_10s", "connections_per_10s", "connections_per_address",
+    "drain_timeout_s", "drain_spread_s", "requests_per_10s", "connections_per_10s", "connections_per_address",
     "micro_cache_s", "heartbeat_s", "tick_s", "scale_every_s", "queue_target_ms",
     "stable_window_s", "panic_window_s", "database_per_node", "decisions_kept_days",
 )  # fmt: skip

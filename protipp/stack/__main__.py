@@ -9,6 +9,8 @@ import signal
 import sys
 import time
 
+from django.core.exceptions import ImproperlyConfigured
+
 from protipp.stack import options as wishes
 from protipp.stack.errors import StackError
 from protipp.stack.logs import Stream
@@ -25,7 +27,7 @@ def main(source: str) -> int:
         tree.take("manage.py up")
         left = tree.end_leftovers()
         wishes.check(options)
-    except StackError as error:
+    except (StackError, ImproperlyConfigured) as error:
         sys.stderr.write(f"up: {error}\n")
         return 1
     stream = Stream(options.local / "up.log")

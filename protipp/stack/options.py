@@ -52,6 +52,7 @@ def read(source: str, environment: Mapping[str, str] = os.environ) -> Options:
             if environment.get(name)
         },
     )
+    env.sections("PERFORMANCE", {})
     if env.flag("DEBUG") and not ipaddress.ip_address(options.bind).is_loopback:
         raise StackError(
             f"DEBUG is on and BIND is {options.bind}: error pages would show settings to "

@@ -139,7 +139,10 @@ class Supervisor:
             "DATABASE_URL", "CACHE_URL", "REDIS_URL", "SECRET_KEY", "SITE_URL",
             "PROTIPP_HAPROXY_DIR", "PROTIPP_SUPERVISOR", "PORT", "BIND",
         )  # fmt: skip
-        self._tree.publish(self.options.port, {name: self._environment[name] for name in names})
+        known = {name: self._environment[name] for name in names}
+        if "PERFORMANCE" in self._environment:
+            known["PERFORMANCE"] = self._environment["PERFORMANCE"]
+        self._tree.publish(self.options.port, known)
 
     # --- what the balancer may ask for ----------------------------------------------------------
 

@@ -56,3 +56,18 @@ def test_a_number_out_of_range_is_refused_by_name(local, monkeypatch, value):
     monkeypatch.setenv("QUERY_LIMIT_MS", value)
     with pytest.raises(ImproperlyConfigured, match=r"QUERY_LIMIT_MS is .*from 1 up"):
         env.number("QUERY_LIMIT_MS", 15_000, minimum=1)
+
+
+def test_the_environment_goes_before_the_settings_option_by_option(local, monkeypatch):
+    monkeypatch.setenv("PERFORMANCE", '{"BALANCING": {"max_web": 8}, "CDN": {"networks": ["a"]}}')
+
+    found = env.sections("PERFORMANCE", {"BALANCING": {"max_web": 4, "min_web": 2}})
+
+    assert found == {"BALANCING": {"max_web": 8, "min_web": 2}, "CDN": {"networks": ("a",)}}
+
+
+@pytest.mark.parametrize("value", ["{", "[]", '{"BALANCING": 1}'])
+def test_sections_that_cannot_be_read_are_refused_by_name(local, monkeypatch, value):
+    monkeypatch.setenv("PERFORMANCE", value)
+    with pytest.raises(ImproperlyConfigured, match="PERFORMANCE"):
+        env.sections("PERFORMANCE", {})

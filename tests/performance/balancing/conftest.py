@@ -27,6 +27,8 @@ from performance.balancing.site import Site
 
 HERE = Path(__file__).resolve().parent
 PATIENCE_S = 20.0
+_idle: dict[str, list[tuple[subprocess.Popen, int]]] = {}
+"""Nodes that a test left alive, by name: the next one takes them instead of starting its own."""
 
 
 def free_port():
@@ -82,16 +84,7 @@ class Cluster:
         return text
 
     def start_node(self, name, kind="web", slots=16):
-        port = free_port()
-        environment = {**os.environ, "PROTIPP_NODE_ID": name, "PYTHONPATH": str(HERE)}
-        self.processes[name] = subprocess.Popen(
-            [
-                str(Path(sys.executable).parent / "granian"), "tiny:application",
-                "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-                "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "error",
-            ],
-            env=environment, start_new_session=True,
-        )  # fmt: skip
+        self.processes[name], port = _idle[name].pop() if _idle.get(name) else start_tiny(name)
         self.nodes[name] = Node(id=name, kind=kind, address=f"127.0.0.1:{port}", slots=slots)
         return self.nodes[name]
 
@@ -108,10 +101,7 @@ class Cluster:
 
     def kill(self, name, how=signal.SIGKILL):
         """End the whole session of a node: granian has a parent and a worker."""
-        process = self.processes.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, how)
-        process.wait(10)
+        end_session(self.processes.pop(name), how)
 
     @property
     def runtime(self):
@@ -121,8 +111,11 @@ class Cluster:
         return ask(self.site.port, path, **options)
 
     def stop(self):
-        for name in list(self.processes):
-            self.kill(name)
+        for name, process in self.processes.items():
+            if is_well(self.nodes[name]):
+                _idle.setdefault(name, []).append((process, self.nodes[name].port))
+            else:
+                end_session(process)
         if self.proxy is not None:
             self.proxy.terminate()
             try:
@@ -131,6 +124,39 @@ class Cluster:
                 self.proxy.kill()
                 self.proxy.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def start_tiny(name):
+    port = free_port()
+    return subprocess.Popen(
+        [
+            str(Path(sys.executable).parent / "granian"), "tiny:application",
+            "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
+            "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "error",
+        ],
+        env={**os.environ, "PROTIPP_NODE_ID": name, "PYTHONPATH": str(HERE)},
+        start_new_session=True,
+    ), port  # fmt: skip
+
+
+def is_well(node):
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return ask(node.port, "/healthz", timeout_s=1).status == 200
+    return False
+
+
+def end_session(process, how=signal.SIGKILL):
+    """End granian's parent and its worker."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, how)
+    process.wait(10)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_idle_nodes():
+    yield
+    for process, _ in [one for nodes in _idle.values() for one in nodes]:
+        end_session(process)
 
 
 def ask(port, path="/", method="GET", headers=None, body=None, timeout_s=10):
@@ -173,6 +199,12 @@ def load(cluster, threads=6, path="/", method="GET", headers=None):
                 seen[answer.headers.get("x-node", "?")] += 1
             time.sleep(0.002)
 
+    def more(count=100):
+        """Wait until so many more were answered."""
+        wanted = seen[200] + count
+        wait_for(lambda: seen[200] >= wanted, f"{count} more answers")
+
+    seen.more = more
     clients = [threading.Thread(target=client) for _ in range(threads)]
     for one in clients:
         one.start()

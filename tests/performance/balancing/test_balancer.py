@@ -216,7 +216,7 @@ def test_sockets_are_asked_to_move_before_their_node_is_stopped(world):
     message = heard.get_message(timeout=2)
     heard.close()
 
-    assert json.loads(message["data"]) == {"node_id": "live-1", "spread_s": loop.SPREAD_S}
+    assert json.loads(message["data"]) == {"node_id": "live-1", "spread_s": OPTIONS.drain_spread_s}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -29,13 +30,12 @@ def send(cluster, token=1):
 def test_a_node_killed_under_load_fails_no_get(cluster):
     three = cluster("web-1", "web-2", "web-3")
     with load(three) as seen:
-        time.sleep(0.7)
+        seen.more()
         three.kill("web-2")
-        time.sleep(1.5)
+        wait_for(lambda: three.runtime.view().of("web")["web-2"].status == "DOWN", "web-2 down")
+        seen.more()
 
     assert seen["failed"] == 0
-    assert seen[200] > 100
-    assert three.runtime.view().of("web")["web-2"].status == "DOWN"
 
 
 def test_a_keyed_post_is_tried_again_elsewhere_when_its_node_dies(cluster):
@@ -60,9 +60,9 @@ def test_a_post_without_a_key_is_never_sent_twice(cluster):
 
 def test_least_connections_spares_the_busy_node(cluster):
     two = cluster("web-1", "web-2")
-    busy = threading.Thread(target=two.ask, args=("/slow?2",))
+    busy = threading.Thread(target=two.ask, args=("/slow?0.8",))
     busy.start()
-    time.sleep(0.3)
+    wait_for(lambda: two.runtime.view().backends["web"].sessions == 1, "the busy one")
     before = {name: server.answers for name, server in two.runtime.view().of("web").items()}
     for _ in range(20):
         two.ask("/")
@@ -76,30 +76,30 @@ def test_least_connections_spares_the_busy_node(cluster):
 def test_a_drained_node_ends_what_it_has_and_gets_nothing_new(cluster):
     two = cluster("web-1", "web-2")
     with load(two) as seen:
-        time.sleep(0.5)
+        seen.more()
         two.nodes["web-1"] = two.nodes["web-1"].drained()
         send(two)
         wait_for(lambda: two.runtime.view().of("web")["web-1"].sessions == 0, "an empty node")
         two.kill("web-1")
         two.nodes.pop("web-1")
         _, left = send(two)
-        time.sleep(0.3)
+        seen.more()
 
     assert seen["failed"] == 0
     assert left == []
     assert set(two.runtime.view().of("web")) == {"web-2"}
 
 
-def test_a_node_added_at_run_time_outlives_a_reload(cluster):
+def test_a_node_added_at_run_time_outlives_eight_reloads_and_nothing_fails(cluster):
     grows = cluster("web-1")
     grows.start_node("web-2")
     grows.await_node("web-2")
     with load(grows) as seen:
         send(grows)
         grows.await_up("web-1", "web-2")
-        for _ in range(3):
+        for _ in range(8):
             Master(grows.site.master_path).reload()
-            time.sleep(0.3)
+            seen.more(30)
 
     assert seen["failed"] == 0
     assert seen["web-2"] > 0
@@ -159,7 +159,8 @@ def test_without_any_node_the_answer_says_when_to_come_back(cluster):
     none = cluster("web-1")
     none.kill("web-1")
 
-    page, answer = none.ask("/"), none.ask("/api/v1/odds")
+    with ThreadPoolExecutor() as both:  # each is tried for a second before it is given up
+        page, answer = both.map(none.ask, ("/", "/api/v1/odds"))
 
     assert page.status == answer.status == 503
     assert page.headers["retry-after"] == "2"
@@ -175,9 +176,9 @@ def test_a_full_house_queues_for_its_limit_and_then_says_so(cluster):
     send(small)
     small.await_node("web-1")
     small.await_up("web-1")
-    first = threading.Thread(target=small.ask, args=("/slow?2",))
+    first = threading.Thread(target=small.ask, args=("/slow?0.8",))
     first.start()
-    time.sleep(0.2)
+    wait_for(lambda: small.runtime.view().backends["web"].sessions == 1, "the first one")
     began = time.monotonic()
     refused = small.ask("/")
     first.join()
