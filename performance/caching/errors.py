@@ -109,3 +109,33 @@ class UnusableRule(PerformanceError, ValueError):
             "tag:sport:soccer_epl, model:odds.Price, every:60s (or m, h, d), key:board* (names of "
             "families)."
         )
+
+
+class UnreadableKey(PerformanceError, ValueError):
+    """A text that should name one cached value, and does not."""
+
+    def __init__(self, text: str, family: str, signature: str) -> None:
+        super().__init__(text, family, signature)
+        self.text = text
+        self.family = family
+        self.signature = signature
+
+    def __str__(self) -> str:
+        return (
+            f"{self.text!r} is no key. It looks like {self.family}[…]: the arguments of "
+            f"{self.signature} as a JSON list, in their order."
+        )
+
+
+class UnusableTarget(PerformanceError, ValueError):
+    """What should be purged or warmed is not said, or said twice."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(given)
+        self.given = given
+
+    def __str__(self) -> str:
+        return (
+            f"{self.given or 'Nothing'} is named; name exactly one of: tags, families, a key, "
+            "or everything."
+        )

@@ -49,6 +49,7 @@ class CacheConfig(models.Model):
             ("view_cache", "Can see the live page of the caches"),
             ("purge_cache", "Can purge caches"),
             ("warm_cache", "Can warm caches"),
+            ("inspect_cache", "Can read what single keys of the caches hold"),
         ]
 
     def __str__(self) -> str:

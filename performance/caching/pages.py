@@ -1,12 +1,17 @@
+"""The page `cache`, every family by its numbers, and `cache-keys`, one value under the glass."""
+
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from django import forms
+from performance.caching import cache_acts, services
+from performance.caching.services import StoreAway, cache
+from performance.core import pages
+from performance.core.errors import PerformanceError
 
-from performance.caching.errors import StoreAway
-from performance.caching.services import cache
-from performance.core import acts, pages
+KEYS_SHOWN = 50
+EXAMPLES = 2
 
 
 @pages.register
@@ -15,90 +20,52 @@ class CachePage(pages.Page):
     title = "CacheStatus"
     permission = "performance_caching.view_cache"
     order = 20
-    acts = ("cache.purge", "cache.warm")
+    acts = tuple(act.name for act in cache_acts.ON_THE_BAR)
 
     def snapshot(self) -> dict[str, Any]:
         return cache.overview()
 
 
-def _choices() -> list[tuple[str, str]]:
-    return [("", "all families"), *((family.name, family.name) for family in cache.families())]
+@pages.register
+class CacheKeysPage(pages.Page):
+    """Shows single values, so it has a permission of its own. It stands still."""
 
+    slug = "cache-keys"
+    title = "Cache keys"
+    permission = "performance_caching.inspect_cache"
+    order = 21
 
-def _warmable() -> list[tuple[str, str]]:
-    names = [family.name for family in cache.families() if family.warm is not None]
-    return [("", "all families"), *((name, name) for name in names)]
+    def snapshot(self) -> dict[str, Any]:
+        """Return how each family's keys are written, with examples of what it would warm."""
+        examples: dict[str, list[str]] = {}
+        for one in services.warming_plan(services.Target(everything=True), limit=EXAMPLES):
+            examples.setdefault(one.family.name, []).append(one.key)
+        return {
+            "families": [
+                {
+                    "name": family.name,
+                    "signature": services.signature(family),
+                    "examples": examples.get(family.name, []),
+                }
+                for family in cache.families()
+            ]
+        }
 
-
-class PurgeForm(forms.Form):
-    tags = forms.CharField(
-        required=False,
-        help_text="Separated by spaces, such as sport:soccer_epl; empty purges the family.",
-    )
-    family = forms.ChoiceField(required=False, choices=_choices)
-    soft = forms.BooleanField(
-        required=False, initial=True, help_text="Serve the old value while a new one is computed."
-    )
-
-
-class WarmForm(forms.Form):
-    family = forms.ChoiceField(required=False, choices=_warmable)
-    limit = forms.IntegerField(min_value=1, max_value=1000, initial=50)
-
-
-def _purge(*, tags: str, family: str, soft: bool) -> str:
-    if tags.split():
-        done = cache.invalidate(*tags.split(), hard=not soft)
-    else:
-        done = cache.purge(*([family] if family else []), hard=not soft)
-    if not done:
-        raise StoreAway("the purge is sent as soon as it is back")
-    return f"Purged {_target(tags, family)}{' softly' if soft else ''}, in every process."
-
-
-def _preview_purge(*, tags: str, family: str, soft: bool) -> str:
-    effect = "is served once more while it is refreshed" if soft else "is computed anew"
-    return f"Everything under {_target(tags, family)} {effect} when next asked for."
-
-
-def _target(tags: str, family: str) -> str:
-    if tags.split():
-        return f"the tags {', '.join(tags.split())}"
-    return f"the family {family}" if family else "all families"
-
-
-def _warm(*, family: str, limit: int) -> str:
-    plan = cache.warming_plan(*([family] if family else []), limit=limit)
-    outcomes = list(cache.warm(plan, force=True))
-    failed = [outcome for outcome in outcomes if outcome.error]
-    said = f"Warmed {len(outcomes) - len(failed)} of {len(outcomes)} values."
-    return f"{said} The first error: {failed[0].key}: {failed[0].error}" if failed else said
-
-
-def _preview_warm(*, family: str, limit: int) -> str:
-    plan = cache.warming_plan(*([family] if family else []), limit=limit)
-    return f"This would compute {len(plan)} values anew, one after the other."
-
-
-acts.register(
-    acts.Act(
-        name="cache.purge",
-        title="Purge",
-        permission="performance_caching.purge_cache",
-        form=PurgeForm,
-        run=_purge,
-        preview=_preview_purge,
-        initial={"soft": True},
-    )
-)
-acts.register(
-    acts.Act(
-        name="cache.warm",
-        title="Warm",
-        permission="performance_caching.warm_cache",
-        form=WarmForm,
-        run=_warm,
-        preview=_preview_warm,
-        initial={"limit": 50},
-    )
-)
+    def choose(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the value under `?key=`, or what is stored of `?family=`."""
+        key, family = query.get("key", "").strip(), query.get("family", "").strip()
+        chosen: dict[str, Any] = {"key": key, "family": family, "notice": ""}
+        try:
+            if key:
+                chosen["found"] = services.inspect(key)
+            elif family:
+                cache.family(family)
+                chosen["stored"] = [
+                    {"key": stored_as, "size_bytes": size_bytes, "kept_for_s": kept_for_s}
+                    for stored_as, size_bytes, kept_for_s in services.stored_keys(
+                        family, limit=KEYS_SHOWN
+                    )
+                ]
+        except (PerformanceError, StoreAway) as error:
+            chosen["notice"] = str(error)
+        return chosen

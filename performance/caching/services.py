@@ -15,18 +15,31 @@ from performance.caching.errors import (
 )
 from performance.caching.families import Family
 from performance.caching.http import cached_response
+from performance.caching.inspecting import Inspected, inspect
+from performance.caching.keytext import signature
+from performance.caching.looking import stored_keys
 from performance.caching.manager import CacheManager, cache, cached
+from performance.caching.purging import (
+    Target,
+    foresee_purge,
+    foresee_warming,
+    purge,
+    warm_for,
+    warming_plan,
+)
 from performance.caching.warming import Warmed, Warming
 from performance.caching.wsgi import Application, PublicAnswers, public_route
 
 __all__ = [
     "CacheManager",
     "Family",
+    "Inspected",
     "LoaderTooSlow",
     "OriginBusy",
     "Peek",
     "RefreshFailed",
     "StoreAway",
+    "Target",
     "UnknownFamily",
     "UnusableArgument",
     "UnusableRule",
@@ -35,8 +48,16 @@ __all__ = [
     "cache",
     "cached",
     "cached_response",
+    "foresee_purge",
+    "foresee_warming",
+    "inspect",
     "public_route",
     "publish_settings",
+    "purge",
+    "signature",
+    "stored_keys",
+    "warm_for",
+    "warming_plan",
     "wsgi_cache",
 ]
 

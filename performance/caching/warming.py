@@ -28,7 +28,7 @@ class Warming:
 
     @property
     def key(self) -> str:
-        return f"{self.family.name}{self.arguments!r}"
+        return self.family.readable_key(self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
