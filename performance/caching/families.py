@@ -109,6 +109,11 @@ class Family(Generic[P, T]):
                     counts.saved_us += entry.cost_us
                     return entry.value if self._as_it_is else self.codec.give(entry.value)  # type: ignore[no-any-return]
         arguments = self.bind(args, kwargs)
+        entry = None if _waiting else reading.in_memory(self, arguments)
+        if entry is not None:  # the same without a Found: numbers and dates come this way
+            self.counts.hit_l1 += 1
+            self.counts.saved_us += entry.cost_us
+            return entry.value if self._as_it_is else self.codec.give(entry.value)  # type: ignore[no-any-return]
         return self.give(reading.find(self, arguments, self.load(arguments)).held)
 
     async def aget(self, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import cachebox
+import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
@@ -42,8 +42,7 @@ _dates: cachebox.LRUCache[tuple[str, str], float | None] = cachebox.LRUCache(102
 _FORWARDED = {"miss": "fwd=uri-miss; stored", "bypass": "fwd=bypass"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     status: int
     """200 or 304."""
     headers: list[tuple[str, str]]

@@ -93,24 +93,35 @@ def _weight(key: Any, entry: Entry) -> int:
 
 _PLAIN = frozenset({str, bytes, type(None)})
 """Types whose values are equal only to their own kind."""
+_SIMPLE = _PLAIN | {int, bool}
+"""Types that are told apart by themselves."""
 
 
 def _key(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the arguments as a dict's key: 1, 1.0 and True are three, as they are in the store.
 
-    So are one moment in two time zones. Of plain types they are their own key, which is what lets
-    the quickest read (`Family.__call__`) ask without building anything.
+    So are one moment in two time zones, and 1.0 and 1.00. Of plain types they are their own key,
+    which is what lets the quickest read (`Family.__call__`) ask without building anything.
     """
-    if _PLAIN.issuperset(map(type, arguments)):
+    kinds = tuple(map(type, arguments))
+    if _PLAIN.issuperset(kinds):
         return arguments
+    if _SIMPLE.issuperset(kinds):
+        return arguments + kinds
     return (*arguments, *map(_kind, arguments))
 
 
 def _kind(argument: Any) -> Any:
-    if type(argument) is tuple:
-        return _key(argument)
-    zone = getattr(argument, "tzinfo", None)
-    return type(argument) if zone is None else (type(argument), argument.utcoffset())
+    kind = type(argument)
+    if kind in _SIMPLE:
+        return kind
+    if kind in (tuple, frozenset):
+        return (
+            (kind, *map(_kind, argument))
+            if kind is tuple
+            else (kind, repr(sorted(map(repr, argument))))
+        )
+    return kind, str(argument)  # a float, a Decimal, a date: what is written alike is the same
 
 
 class Memory:
