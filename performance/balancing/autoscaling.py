@@ -35,7 +35,7 @@ class KindState:
     """Name of a node that was started -> until when it is waited for."""
     short_since: float | None = None
     had: int = 0
-    """The most nodes seen since the wanted number last fell; fewer than that means that one died."""
+    """The most nodes seen since the wanted number fell; when there are fewer now, one died."""
     failed_at: float = -math.inf
 
 

@@ -119,8 +119,9 @@ class BalancingConf:
 _POSITIVE = (
     "slots_web", "slots_live", "queue_timeout_s", "connect_timeout_ms", "server_timeout_s",
     "tunnel_timeout_s", "client_header_timeout_s", "max_connections", "max_body_bytes",
-    "drain_timeout_s", "drain_spread_s", "requests_per_10s", "connections_per_10s", "connections_per_address",
-    "micro_cache_s", "heartbeat_s", "tick_s", "scale_every_s", "queue_target_ms",
+    "drain_timeout_s", "drain_spread_s", "requests_per_10s", "connections_per_10s",
+    "connections_per_address", "micro_cache_s", "heartbeat_s", "tick_s", "scale_every_s",
+    "queue_target_ms",
     "stable_window_s", "panic_window_s", "database_per_node", "decisions_kept_days",
 )  # fmt: skip
 
