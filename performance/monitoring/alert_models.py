@@ -7,7 +7,8 @@ from django.core.validators import validate_email
 from django.db import models
 from django.db.models.functions import Now
 
-from performance.monitoring.outbound import SHORTEST_SECRET, AddressRefused, check_address
+from performance.monitoring.errors import AddressRefused
+from performance.monitoring.outbound import SHORTEST_SECRET, check_address
 
 
 class AlertRule(models.Model):

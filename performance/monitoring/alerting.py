@@ -17,9 +17,9 @@ from typing import Any
 from django.db import transaction
 
 from performance.core.units import format_bytes, format_ms, format_ratio
-from performance.monitoring.conf import conf
+from performance.monitoring import burning, telling, usual
 from performance.monitoring.gauging import Reading
-from performance.monitoring.models import AlertEvent, AlertMessage, AlertRule, AlertState
+from performance.monitoring.models import AlertEvent, AlertRule, AlertState
 from performance.monitoring.stepping import Standing, State, Thresholds, event_between, step
 
 CHANGES_KEPT = 500
@@ -56,10 +56,15 @@ class Watch:
         self.rules: dict[int, AlertRule] = {}
         self.readings: dict[int, Reading] = {}
         self.changes: deque[Change] = deque(maxlen=CHANGES_KEPT)
+        self.budgets = burning.Budgets()
+        self.usual = usual.Usual()
         self._standing: dict[int, Standing] = {}
 
     def load(self, *, now_s: float) -> None:
-        """Read the rules, and the standing of those that are new here; two queries."""
+        """Read the rules, and the standing of those that are new here; two queries.
+
+        New rules about budgets and about what is usual read days and weeks, once.
+        """
         rules = {rule.pk: rule for rule in AlertRule.objects.filter(enabled=True)}
         stored = AlertState.objects.in_bulk([pk for pk in rules if pk not in self._standing])
         wall = datetime.now(UTC)
@@ -76,6 +81,8 @@ class Watch:
         for pk in self._standing.keys() - rules.keys():
             self._standing.pop(pk, None)
             self.readings.pop(pk, None)
+        self.budgets.follow(rules)
+        self.usual.follow(rules)
         self.rules = rules
 
     def look(self, read: Callable[[AlertRule], Reading], *, now_s: float) -> None:
@@ -141,17 +148,12 @@ def keep(change: Change) -> bool:
         if not moved:
             return False
         event = event_between(change.before, change.after)
-        if event:
-            if event in ("cleared", "data_back"):
-                AlertState.objects.filter(rule_id=rule.pk).update(
-                    acknowledged_by="", acknowledged_at=None
-                )
-            _tell(change, event)
+        telling.note(change.rule, change.after, _row(change, event) if event else None)
     return True
 
 
-def _tell(change: Change, event: str) -> None:
-    row = AlertEvent.objects.create(
+def _row(change: Change, event: str) -> AlertEvent:
+    return AlertEvent(
         rule=change.rule,
         at=change.at,
         event=event,
@@ -159,12 +161,6 @@ def _tell(change: Change, event: str) -> None:
         subject=change.subject[:300],
         text=sentence(change, event)[:500],
     )
-    silenced = AlertState.objects.filter(rule=change.rule, silenced_until__gt=change.at).exists()
-    if not silenced:
-        AlertMessage.objects.bulk_create(
-            AlertMessage(event=row, channel="email", recipient=recipient)
-            for recipient in conf().alert_recipients
-        )
 
 
 def sentence(change: Change, event: str) -> str:
@@ -189,6 +185,8 @@ def in_words(rule: AlertRule, value: float | None) -> str:
     measure = AlertRule.Measure
     if value is None:
         return "–"
+    if rule.basis == AlertRule.Basis.WEEK:
+        return f"{value:+.1f} deviations"
     match rule.metric:
         case measure.RESPONSE_TIME | measure.QUERY_TIME:
             return format_ms(value)
@@ -198,6 +196,8 @@ def in_words(rule: AlertRule, value: float | None) -> str:
             return format_bytes(value)
         case measure.THROUGHPUT:
             return f"{value:.1f}/s"
+        case measure.ERROR_BUDGET:
+            return f"{value:.2f} x the budget"
         case measure.QUEUE_DEPTH:
             return f"{value:.0f} tasks"
         case _:

@@ -34,6 +34,8 @@ class MonitoringConf:
     """E-mail addresses that get alerts; empty sends none (the pages always show them)."""
     webhook_networks: tuple[str, ...] = ()
     """Networks of our own, such as `10.1.2.0/24`, to which webhooks may go, without TLS too."""
+    group_wait_s: int = 5
+    """Seconds that mail to `alert_recipients` waits for other alerts, to go out as one."""
     remind_after_s: int = 14_400
     """Seconds after which addresses of `alert_recipients` hear again of what fires; 0 never."""
     vitals_per_minute: int = 60

@@ -51,6 +51,8 @@ def read(
             return _largest(rule, _gauges(window, "queue"))
         case measure.NODE_SILENCE:
             return _largest(rule, node_silence_s)
+        case measure.ERROR_BUDGET:
+            return NOTHING  # it looks at days: see burning.py
     raise ValueError(f"Alert rule {rule.name!r} has the metric {rule.metric!r}, which is unknown.")
 
 
@@ -70,7 +72,7 @@ def _duration(rule: AlertRule, rows: Mapping[str, Histogram], *, scale: int) -> 
 def _error_rate(rule: AlertRule, window: Merged) -> Reading:
     total, errors, worst = 0, 0, ("", 0)
     for (kind, key, status), row in window.series.items():
-        if kind != "request" or not _matches(rule, key):
+        if kind != "request" or not matches(rule, key):
             continue
         total += row.n
         if status == "5xx":
@@ -82,7 +84,7 @@ def _error_rate(rule: AlertRule, window: Merged) -> Reading:
 def _keys(rule: AlertRule, window: Merged, kind: str) -> dict[str, Histogram]:
     rows: dict[str, Histogram] = {}
     for (its_kind, key, _), row in window.series.items():
-        if its_kind == kind and _matches(rule, key):
+        if its_kind == kind and matches(rule, key):
             rows.setdefault(key, Histogram()).merge(row)
     return rows
 
@@ -93,7 +95,7 @@ def _gauges(window: Merged, kind: str) -> dict[str, float]:
 
 def _largest(rule: AlertRule, values: Mapping[str, float]) -> Reading:
     """The worst of the matching keys: the lowest where the rule is about too little."""
-    matching = {key: value for key, value in values.items() if _matches(rule, key)}
+    matching = {key: value for key, value in values.items() if matches(rule, key)}
     if not matching:
         return NOTHING
     above = rule.comparison == AlertRule.Comparison.ABOVE
@@ -101,7 +103,7 @@ def _largest(rule: AlertRule, values: Mapping[str, float]) -> Reading:
     return Reading(matching[worst], worst)
 
 
-def _matches(rule: AlertRule, key: str) -> bool:
+def matches(rule: AlertRule, key: str) -> bool:
     """Match any of the selector's patterns, and none of those behind a `!`."""
     patterns = [pattern.strip() for pattern in rule.selector.split(",") if pattern.strip()]
     if any(fnmatchcase(key, pattern[1:]) for pattern in patterns if pattern[0] == "!"):

@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from performance.core.leader import Leadership
-from performance.monitoring import alerting, delivery, rollups
+from performance.monitoring import alerting, rollups, telling
 from performance.monitoring.errors import Superseded
 from performance.monitoring.roller import Roller
 
@@ -25,12 +25,14 @@ logger = logging.getLogger(__name__)
 
 ROUND_S = 1.0
 RULES_EVERY_S = 5.0
+UNTOLD_EVERY_S = 5.0
+REMIND_EVERY_S = 30.0
 HOURS_EVERY_S = 60.0
 PRUNE_EVERY_S = 3600.0
 
 
 class Keeper:
-    """Saves one roller's minutes and one watch's changes, and sends what is in the outbox."""
+    """Saves one roller's minutes and one watch's changes, and queues what is to be told."""
 
     def __init__(
         self,
@@ -66,7 +68,8 @@ class Keeper:
             self.save_minutes()
             self._every("hours", HOURS_EVERY_S, self._write_hours)
             self._every("prune", PRUNE_EVERY_S, self._prune)
-            delivery.deliver()
+            self._every("untold", UNTOLD_EVERY_S, telling.catch_up)
+            self._every("reminders", REMIND_EVERY_S, telling.remind)
         except Superseded as error:
             logger.warning("%s", error)
             self.superseded.set()
@@ -127,7 +130,7 @@ class Keeper:
         for name in rollups.prune(datetime.now(UTC)):
             logger.info("Dropped %s: older than what is kept.", name)
 
-    def _every(self, name: str, period_s: float, act: Callable[[], None]) -> None:
+    def _every(self, name: str, period_s: float, act: Callable[[], object]) -> None:
         if time.monotonic() >= self._due.get(name, 0.0):
             act()
             self._due[name] = time.monotonic() + period_s

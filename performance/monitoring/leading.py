@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection
 
 from performance.core import signals
 from performance.core.leader import Leadership
-from performance.monitoring import alerting, live, rollups
+from performance.monitoring import alerting, delivery, live, rollups
 from performance.monitoring.errors import Superseded
 from performance.monitoring.keeping import Keeper
 from performance.monitoring.pushing import Pusher
@@ -73,15 +73,20 @@ class Monitor:
         roller = Roller(watch, minutes_id=minutes_id)
         keeper = Keeper(roller, watch, minutes_id=minutes_id, leadership=leadership)
         done = threading.Event()
-        thread = threading.Thread(target=keeper.run, args=[done], name="keeper", daemon=True)
-        thread.start()
+        threads = [
+            threading.Thread(target=keeper.run, args=[done], name="keeper", daemon=True),
+            threading.Thread(target=delivery.run, args=[done], name="deliverer", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         pusher = Pusher()
         try:
             self._roll(roller, keeper, pusher)
         finally:
             done.set()
             pusher.close()
-            thread.join(KEEPER_STOPS_S)
+            for thread in threads:
+                thread.join(KEEPER_STOPS_S)
 
     def _roll(self, roller: Roller, keeper: Keeper, pusher: Pusher) -> None:
         resumed = False

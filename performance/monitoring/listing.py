@@ -193,10 +193,10 @@ def _close(*parts: object) -> str:
 
 def _open(cursor: str, kinds: tuple[type, ...]) -> list[Any]:
     try:
-        parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        parts: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         fits = isinstance(parts, list) and [type(part) for part in parts] == list(kinds)
         if fits and 0 <= parts[0] < 2**33 and all(abs(p) < 2**63 for p in parts if type(p) is int):
-            return parts
+            return list(parts)
     except (ValueError, binascii.Error, UnicodeError, RecursionError):
         pass
     raise BadInput("cursor", cursor[:80], "`next_cursor` of an answer to the same question")

@@ -131,6 +131,7 @@ class Roller:
         self.window.push(merged)
         if "minutes" in fresh:
             self._add_to_minute(merged, requests, stream_s, last_id)
+            self.watch.budgets.add(stream_s - 1, merged)
         if "totals" in fresh:
             self.totals.add(merged)
             self._ids["totals"] = last_id
@@ -181,7 +182,12 @@ class Roller:
         silence_s = {
             node: max(0.0, self.at_s - heard_s) for node, heard_s in self.merger.nodes.items()
         }
-        return gauging.read(rule, self.window.total, self.window.span_s, silence_s)
+        if rule.metric == AlertRule.Measure.ERROR_BUDGET:
+            return self.watch.budgets.reading(rule, self.at_s)
+        reading = gauging.read(rule, self.window.total, self.window.span_s, silence_s)
+        if rule.basis == AlertRule.Basis.WEEK:
+            return self.watch.usual.reading(rule, reading, datetime.fromtimestamp(self.at_s, UTC))
+        return reading
 
     def now(self, point: wire.Point) -> dict[str, Any]:
         """Return the newest second and the last minute's tables, as pages show them."""

@@ -227,20 +227,35 @@ def prune(now: datetime) -> list[str]:
     ]
 
 
+MINUTE_TABLE = "performance_monitoring_metricminute"
+HOUR_TABLE = "performance_monitoring_metrichour"
+
+
 def read(
-    begin: datetime, end: datetime, *, hours: bool, endpoint: str | None = None
+    begin: datetime,
+    end: datetime,
+    *,
+    hours: bool,
+    endpoint: str | None = None,
+    kind: str | None = None,
 ) -> dict[datetime, Merged]:
     """Return minutes or hours of a range as merged spans, by their beginning; one query.
 
-    With `endpoint`, only the requests of that one are in them, and what it asked the database.
+    With `endpoint`, only the requests of that one are in them, and what it asked the database;
+    with `kind`, only that kind.
     """
-    table = "performance_monitoring_metrichour" if hours else "performance_monitoring_metricminute"
-    return _read(table, "at >= %s AND at < %s", [begin, end], endpoint)
+    condition = "at >= %s AND at < %s"
+    values: list[Any] = [begin, end]
+    if kind is not None:
+        condition, values = f"{condition} AND series.kind = %s", [*values, kind]
+    return _read(HOUR_TABLE if hours else MINUTE_TABLE, condition, values, endpoint)
 
 
-def read_at(minutes: list[datetime], *, endpoint: str | None = None) -> dict[datetime, Merged]:
-    """Return these minutes; one query."""
-    return _read("performance_monitoring_metricminute", "at = ANY(%s)", [minutes], endpoint)
+def read_at(
+    starts: list[datetime], *, hours: bool = False, endpoint: str | None = None
+) -> dict[datetime, Merged]:
+    """Return these minutes or hours; one query."""
+    return _read(HOUR_TABLE if hours else MINUTE_TABLE, "at = ANY(%s)", [starts], endpoint)
 
 
 def _read(

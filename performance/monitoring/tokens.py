@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
-from django.contrib.auth.models import AbstractBaseUser, User
+from django.contrib.auth.models import User
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 from ninja.utils import check_csrf
@@ -19,7 +19,7 @@ NOTED_EVERY = timedelta(minutes=1)
 LONGEST_DAYS = 730
 
 
-def issue(*, name: str, user: AbstractBaseUser, may_act: bool, days: int) -> str:
+def issue(*, name: str, user: User, may_act: bool, days: int) -> str:
     """Make a token for `user` and return it; only its hash is kept, so it is shown this once.
 
     256 random bits need no slow hash. Raises BadInput.

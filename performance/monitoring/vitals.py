@@ -83,13 +83,13 @@ def table(merged: Merged) -> list[dict[str, Any]]:
             pages.setdefault(page, {}).setdefault(name, Histogram()).merge(row)
     rows: list[dict[str, Any]] = []
     for page, found in pages.items():
-        row = {"page": page, "visits": max(one.n for one in found.values())}
+        shown: dict[str, Any] = {"page": page, "visits": max(one.n for one in found.values())}
         for name in LIMITS:
             value = _value(name, found.get(name))
-            row[name.lower()] = value
-            row[f"{name.lower()}_level"] = _level(name, value)
-        rows.append(row)
-    return sorted(rows, key=lambda row: (-row["visits"], row["page"]))
+            shown[name.lower()] = value
+            shown[f"{name.lower()}_level"] = _level(name, value)
+        rows.append(shown)
+    return sorted(rows, key=lambda one: (-one["visits"], one["page"]))
 
 
 def _value(name: str, row: Histogram | None) -> float | None:

@@ -160,7 +160,7 @@ def rule(db):
 def recipients(settings):
     settings.PERFORMANCE = {
         **settings.PERFORMANCE,
-        "MONITORING": {"alert_recipients": ("ops@example.org",)},
+        "MONITORING": {"alert_recipients": ("ops@example.org",), "group_wait_s": 0},
     }
 
 
