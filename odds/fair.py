@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from odds.boards import Table
+from odds.comparing import Table
 
 
 def fair_prices(table: Table) -> dict[str, float]:

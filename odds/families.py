@@ -154,6 +154,12 @@ def _warm_boards() -> Iterator[tuple[Any, ...]]:
         yield (key, "h2h", (), 1)
 
 
+@cached("board_total", ttl_s=15, stale_s=60, max_stale_s=600, memory_s=5, schema=int)
+def board_total(sport: str, market: str) -> int:
+    """How many events a board has: no batch invalidates it, so that a miss need not count anew."""
+    return boards.board_total(sport, market)
+
+
 @cached(
     "board_page",
     **_PRICES,
@@ -168,8 +174,8 @@ def board_page(sport: str, market: str, bookmakers: Keys, page: int) -> bytes:
     if not key:
         return screens.render("odds/no_sports.html", {"nav": "odds"}).encode()
     sport_row(key)
-    found = msgspec.json.decode(
-        boards.board(key, market=market, bookmakers=bookmakers, page=page), type=Board
+    found = boards.board(
+        key, market=market, bookmakers=bookmakers, page=page, total=board_total(key, market)
     )
     return screens.board(
         found,
@@ -250,7 +256,7 @@ def draw_arbitrage(
 
 def _board_of_event(key: str, bookmakers: Keys) -> Board:
     """Return the event's board, or raise the 404 with ids that begin alike."""
-    found = msgspec.json.decode(boards.event(key, bookmakers=bookmakers), type=Board)
+    found = boards.event(key, bookmakers=bookmakers)
     if not found.events:
         near = boards.near_events(key)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 from django.template.loader import render_to_string
 
 from odds import charts
-from odds.boards import PAGE_EVENTS, Board, BoardEvent, Offer, Outcome, SportRow, Table
+from odds.boards import PAGE_EVENTS, Board, BoardEvent, SportRow
+from odds.comparing import Offer, Outcome, Table
 from odds.fair import fair_prices, overrounds
 from odds.filters import FEATURED
 from odds.history import Series
@@ -213,7 +214,7 @@ def section(event: BoardEvent, table: Table, columns: dict[str, str]) -> Section
             Row(
                 outcome=outcome,
                 cells=[(key, by_book.get(key)) for key in columns],
-                best_at=[columns[offer.bookmaker] for offer in at_best],
+                best_at=sorted((columns[offer.bookmaker] for offer in at_best), key=str.lower),
                 best_confirmed_at=max((offer.confirmed_at for offer in at_best), default=None),
                 fair=fair.get(outcome.name),
             )

@@ -10,7 +10,7 @@ from django import template
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from odds.boards import Offer
+from odds.comparing import Offer
 from odds.opportunities import Quoter
 from performance.core import units
 

@@ -18,12 +18,11 @@ pytestmark = pytest.mark.django_db
 
 
 def read(*, sport="soccer_epl", kind="h2h", bookmakers=(), page=1) -> Board:
-    found = boards.board(sport, market=kind, bookmakers=bookmakers, page=page)
-    return msgspec.json.decode(found, type=Board)
+    return boards.board(sport, market=kind, bookmakers=bookmakers, page=page)
 
 
 def table_of(number=0, kind="h2h", line=None, **options):
-    found = msgspec.json.decode(boards.event(market.key(number), **options), type=Board)
+    found = boards.event(market.key(number), **options)
     return next(one for one in found.events[0].tables if one.market == kind and one.line == line)
 
 
@@ -67,7 +66,7 @@ def test_two_way_and_three_way_quotes_of_one_event_are_never_compared():
     market.send(*two_way)
 
     assert best(read().events[0].tables[0])["Arsenal"] == 2.6  # the table that most price
-    found = msgspec.json.decode(boards.event(market.key(0)), type=Board).events[0].tables
+    found = boards.event(market.key(0)).events[0].tables
     assert [(one.draw, len(one.outcomes)) for one in found if one.market == "h2h"] == [
         (True, 3),
         (False, 2),
@@ -139,7 +138,7 @@ def test_a_board_costs_one_query_whatever_it_holds(events):
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        read()
+        boards.board("soccer_epl", market="h2h", total=events)
         msgspec.json.decode(answers.odds("soccer_epl", markets=["h2h", "totals", "spreads"]))
         boards.event(market.key(0))
         history.history(market.key(0))
@@ -172,6 +171,6 @@ def test_history_has_every_move_and_the_suspension():
 def test_an_unknown_event_gives_nothing_and_ids_that_begin_alike():
     market.open_market()
 
-    assert msgspec.json.decode(boards.event("0" * 32), type=Board).events == []
+    assert boards.event("0" * 32).events == []
     assert boards.near_events(market.key(0)[:10] + "f" * 22) == [market.key(0)]
     assert boards.near_events("%") == []

@@ -327,7 +327,7 @@ def test_the_busiest_boards_are_warmed(django_assert_max_num_queries):
 def test_a_page_costs_the_same_queries_whatever_it_holds(client, events, django_assert_num_queries):
     market.open_market(events)
 
-    with django_assert_num_queries(3):  # sports, board, bookmakers
+    with django_assert_num_queries(4):  # sports, board, its events in all, bookmakers
         client.get("/?sport=soccer_epl")
     with django_assert_num_queries(3):  # event, history, bookmakers
         client.get(f"/events/{market.key(0)}/")
