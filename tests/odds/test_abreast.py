@@ -48,3 +48,39 @@ def test_an_error_ends_all_and_is_raised_as_it_is():
         list(abreast(work, range(50), at_once=2))
 
     assert len(begun) < 50
+
+
+def test_a_slow_file_keeps_no_other_from_being_read():
+    told, last_is_read = [], threading.Event()
+
+    def work(file, tell):
+        tell(told.append, file)
+        if file == 0:
+            assert last_is_read.wait(5)
+        if file == 5:
+            last_is_read.set()
+        return file
+
+    assert list(abreast(work, range(6), at_once=2)) == list(range(6))
+    assert told == list(range(6))
+
+
+def test_telling_that_fails_ends_all_and_leaves_nobody_waiting(monkeypatch):
+    monkeypatch.setattr(module, "MOST_HELD", 1)
+    third_is_full = threading.Event()
+
+    def broken(_):
+        raise BrokenPipeError
+
+    def work(file, tell):
+        if file == 0:
+            assert third_is_full.wait(5)
+        elif file == 1:
+            tell(broken, file)
+        else:
+            third_is_full.set()
+            tell(print, file)
+            tell(print, file)
+
+    with pytest.raises(BrokenPipeError):
+        list(abreast(work, range(3), at_once=2))
