@@ -22,6 +22,7 @@ from performance.monitoring import (
     history,
     http,
     live,
+    previewing,
     rollups,
     wire,
 )
@@ -234,6 +235,10 @@ class PerformanceMonitor:
             )
             self._note(rule, "silenced", f"{rule.name}: {text}.")
         return f"{rule.name} is {text}."
+
+    def preview(self, rule: AlertRule) -> previewing.Preview:
+        """Return what a rule, saved or not, would have done in the last day."""
+        return previewing.preview(rule)
 
     @staticmethod
     def _note(rule: AlertRule, event: str, text: str) -> None:

@@ -21,7 +21,11 @@ def _no_ids_of_other_tests():
 def seeded(db):
     """The rules as the migrations make them: a flush by an earlier test takes them away."""
     if not AlertRule.objects.exists():
-        for name, step in (("0002_seed_alert_rules", "seed"), ("0003_calm_rules", "calm")):
+        for name, step in (
+            ("0002_seed_alert_rules", "seed"),
+            ("0003_calm_rules", "calm"),
+            ("0005_seed_budgets", "seed_budgets"),
+        ):
             migration = import_module(f"performance.monitoring.migrations.{name}")
             getattr(migration, step)(apps, None)
 
