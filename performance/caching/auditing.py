@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from performance.caching import changes
 from performance.caching import runtime as runtimes
 from performance.caching.copies import assess, ticket
 from performance.caching.envelope import State
@@ -70,7 +71,7 @@ def _is_stale(family: Family[..., Any], arguments: tuple[Any, ...]) -> tuple[boo
         if before.state is not State.FRESH or before.envelope is None:
             return None
         _, payload, _ = run_loader(family, this.key, lambda: family.loader(*arguments))
-        wrong = _told(family, payload) != _told(family, before.envelope.payload)
+        wrong = _read(family, payload) != _read(family, before.envelope.payload)
         if wrong:
             time.sleep(GRACE_S)
         after = assess(family, this, this.runtime.store.read(this.keys))
@@ -84,8 +85,5 @@ def _is_stale(family: Family[..., Any], arguments: tuple[Any, ...]) -> tuple[boo
     return wrong, age_s
 
 
-def _told(family: Family[..., Any], payload: bytes) -> Any:
-    """Return what a value says, without what differs at each computation."""
-    if family.audited is None:
-        return payload
-    return family.audited(family.codec.give(family.codec.hold(payload)))
+def _read(family: Family[..., Any], payload: bytes) -> Any:
+    return changes.told(family, family.codec.hold(payload))

@@ -38,6 +38,9 @@ class Follower(threading.Thread):
         """True while every change is heard of; only then may memory answer."""
         self.pushes = 0
         self.losses = 0
+        self.lag_ms: float | None = None
+        """How long the last heartbeat took on the way that pushes take; None before the first."""
+        self._asked_at = 0.0
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -85,7 +88,7 @@ class Follower(threading.Thread):
                 heard_at = time.monotonic()
             now = time.monotonic()
             if now - beat_at >= HEARTBEAT_S:
-                beat_at = now
+                beat_at = self._asked_at = now
                 listener.send_command("PING")
                 tracker.send_command("PING")
                 tracker.read_response()
@@ -94,7 +97,8 @@ class Follower(threading.Thread):
 
     def _hear(self, message: Any) -> None:
         if not isinstance(message, list) or message[0] != b"message":
-            return  # the answer to a PING
+            self.lag_ms = (time.monotonic() - self._asked_at) * 1000  # the answer to a PING
+            return
         self.pushes += 1
         if message[2] is None:  # the server was flushed
             self._lost()

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any
 
-from performance.caching import transactions
+from performance.caching import changes, transactions
 from performance.caching.conf import conf
 from performance.caching.copies import Copy, Found, Lease, Ticket, assess, open_copy
 from performance.caching.envelope import State, poisoned
@@ -34,6 +34,7 @@ def compute(family: Family[..., Any], ticket: Ticket, copy: Copy | None, load: L
         return _with_fallback(family, ticket, copy, load)
     seen = None if copy is None else copy.generations
     family.counts.miss += 1
+    family.counts.outdated += copy is not None and copy.ended
     found, shared = ticket.runtime.flights.run(
         (ticket.key, ticket.cells, seen),
         lambda: _within_hard_limit(family, ticket, lambda: _lead(family, ticket, load, seen)),
@@ -62,7 +63,10 @@ def refresh_now(family: Family[..., Any], ticket: Ticket, load: Load) -> Found:
         lease, values = _claim(ticket, seen)
     except StoreAway:
         return load_and_store(family, ticket, load, None)
-    return _under(lease, family, ticket, load, values)
+    found = _under(lease, family, ticket, load, values)
+    if values[0] is not None:
+        changes.note(family, assess(family, ticket, values).envelope, found)
+    return found
 
 
 def must_not_store() -> bool:
@@ -148,6 +152,7 @@ def _refresh(family: Family[..., Any], ticket: Ticket, load: Load, old: Copy) ->
         raise
     if not found.stored:
         quietly(store.release, lease.name, lease.token)
+    changes.note(family, copy.envelope, found)
     return found
 
 

@@ -113,6 +113,8 @@ class Copy(msgspec.Struct, frozen=True):
     state: State
     envelope: Envelope | None
     generations: tuple[bytes | None, ...]
+    ended: bool = False
+    """True when what lies there was ended by an invalidation, before its time."""
 
     @property
     def poisoned(self) -> bool:
@@ -149,7 +151,10 @@ def assess(family: Family[..., Any], ticket: Ticket, values: Sequence[bytes | No
         family.counts.unreadable += 1
         return Copy(State.MISS, None, generations)
     state = judge(envelope, generations, now_s=ticket.runtime.clock(), policy=ticket.policy)
-    return Copy(state, None if state is State.MISS else envelope, generations)
+    if state is not State.MISS:
+        return Copy(state, envelope, generations)
+    ends_s = ticket.policy.ends_s(envelope.created_s, envelope.ttl_s)
+    return Copy(state, None, generations, ended=ticket.runtime.clock() < ends_s)
 
 
 def open_copy(family: Family[..., Any], ticket: Ticket, copy: Copy, source: str) -> Found | None:

@@ -14,7 +14,7 @@ from performance.caching import runtime as runtimes
 from performance.caching.auditing import Audit
 from performance.caching.conf import conf
 from performance.caching.errors import UnknownFamily
-from performance.caching.fakes import FakeStore
+from performance.caching.fakes import Fake
 from performance.caching.families import Family
 from performance.caching.policy import Policy
 from performance.caching.presets import PRESETS, Preset
@@ -132,11 +132,12 @@ class CacheManager:
         return overview.overview(self.families())
 
     @contextmanager
-    def fake(self) -> Iterator[FakeStore]:
-        """Give a test a store of its own, with a clock to move and `away` to switch it off."""
-        store = FakeStore()
+    def fake(self) -> Iterator[Fake]:
+        """Give a test a store of its own, with a clock to move and switches for what goes wrong."""
+        store = Fake(runtimes.families())
         runtime = runtimes.Runtime(runtimes.families(), store=store)
         runtime.clock = store.clock
+        store.runtime = runtime
         before = runtimes.replace(runtime)
         try:
             yield store

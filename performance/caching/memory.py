@@ -139,6 +139,8 @@ class Memory:
         )
         self.plain = self._entries.get
         self.max_bytes = max_bytes
+        self.evicted = 0
+        """Entries that went because others needed the room; near enough, threads may miscount."""
 
     def get(self, arguments: tuple[Any, ...]) -> Entry | None:
         """Return the entry when it is alive and within its time; TypeError for unhashable keys."""
@@ -154,10 +156,12 @@ class Memory:
         """Keep it, unless it alone is over the bound or no dict takes its arguments."""
         if entry.weight + ENTRY_OVERHEAD_BYTES > self.max_bytes:
             return
+        before = len(self._entries)
         try:
-            self._entries.insert(_key(arguments), entry)
+            added = self._entries.insert(_key(arguments), entry) is None
         except TypeError:  # a list or dict among the arguments: the store's key has no such limit
             return
+        self.evicted += max(0, before + added - len(self._entries))
 
     def drop(self, arguments: tuple[Any, ...]) -> None:
         try:
@@ -167,6 +171,11 @@ class Memory:
 
     def clear(self) -> None:
         self._entries.clear()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let every entry be `seconds` older, for a test's clock."""
+        for entry in list(self._entries.values()):
+            entry.until -= seconds
 
     def __len__(self) -> int:
         return len(self._entries)

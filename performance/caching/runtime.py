@@ -49,6 +49,8 @@ class Runtime:
             load_threads=conf().load_threads,
         )
         self.clock: Callable[[], float] = time.time
+        self.deaf = False
+        """A test's switch: no change of a tag reaches this process."""
         self.overrides: dict[str, Override] = {}
         self._unsent: dict[str, bool] = {}
         self._unsent_lock = threading.Lock()
@@ -61,7 +63,7 @@ class Runtime:
     @property
     def hearing(self) -> bool:
         """True while every change of a tag reaches this process, so that memory may answer."""
-        return self._follower is None or self._follower.hearing
+        return not self.deaf and (self._follower is None or self._follower.hearing)
 
     def memory_limit_s(self, memory_s: float) -> float:
         """Return how long an entry may live in memory now; 0 means not at all.
@@ -194,6 +196,8 @@ class Runtime:
                 if changed is not None:
                     self.take_over(changed)
                 tables.followed = True
+                for family in list(self.families.values()):
+                    family.counts.evicted = family.memory.evicted
                 counts = {name: family.counts for name, family in list(self.families.items())}
                 sender.send(counts, process, self.state(process))
             except stats.Away as error:
@@ -218,6 +222,7 @@ class Runtime:
             "memory": "on" if self.hearing else "off",
             "pushes": self._follower.pushes if self._follower else 0,
             "push_losses": self._follower.losses if self._follower else 0,
+            "push_lag_ms": self._follower.lag_ms if self._follower else None,
             "refreshes_dropped": self.workers.dropped,
             "stored": {family.name: family.budget.entries for family in families},
             "entries": {family.name: len(family.memory) for family in families},

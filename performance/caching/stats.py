@@ -41,7 +41,11 @@ COUNTERS = (
     "load_us",
     "saved_us",
     "written_bytes",
-    "invalidations",
+    "outdated",
+    "evicted",
+    "compared",
+    "changed",
+    "compared_ms",
     "audited",
     "audited_stale",
 )
@@ -86,7 +90,15 @@ class Counts:
     load_us: int
     saved_us: int
     written_bytes: int
-    invalidations: int
+    outdated: int
+    """Misses that met a value which an invalidation had ended before its time."""
+    evicted: int
+    """Entries that left memory because others needed the room."""
+    compared: int
+    """Refreshes whose value was held against the one before; `changed` found another."""
+    changed: int
+    compared_ms: int
+    """The time between all those pairs, added up."""
     audited: int
     audited_stale: int
 
