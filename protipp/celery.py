@@ -5,9 +5,12 @@ A task is only a hint: what must happen is a row in PostgreSQL, and a re-scan fi
 
 from __future__ import annotations
 
+import gc
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_init
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
@@ -33,6 +36,18 @@ app.conf.update(
     timezone="UTC",
 )
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def leave_what_was_loaded(**kwargs: Any) -> None:
+    """Keep the collector from the 150,000 objects of our code, before the children are forked.
+
+    It would copy their pages in each child, and walk over all of them once more at the end: half
+    a second a process, which is what a stop within its limit lacked.
+    """
+    gc.collect()
+    gc.freeze()
+
 
 app.conf.beat_schedule = {
     # queries

@@ -26,11 +26,12 @@ pytestmark = pytest.mark.stack
 CACHED = ("/", "/arbitrage/", "/api/v1/sports")
 NEVER_ASKED = "/api/v1/odds?sport={sport}&commenceTimeFrom=20{number:02d}-01-01T00:00:00Z"
 RECOVERS_WITHIN_S = 20
+QUICK = {"BALANCING": {"tick_s": 0.3, "drain_spread_s": 2}}
 
 
 @pytest.fixture(scope="module")
 def market(new_up):
-    stack = new_up(source="simulate").start()
+    stack = new_up(source="simulate", PERFORMANCE=json.dumps(QUICK)).start()
     stack.until(lambda: stack.json("/api/v1/arbitrage")["opportunities"])
     return stack
 
@@ -313,7 +314,9 @@ def test_a_paused_postgresql_leaves_no_thread_behind(market, servers):
 def test_a_drained_live_node_sends_its_sockets_to_another(market, servers, sockets):
     market.command("scale", "live=2")
     market.until(lambda: "live-2" in market.noted(), within_s=30)
-    market.until(lambda: '"live-2"' in market.command("nodes", "--json"), within_s=30)
+    bus = redis.Redis.from_url(servers["REDIS_URL"])
+    market.until(lambda: b'"id": "live-2"' in (bus.get("balancing:status") or b""), within_s=30)
+    bus.close()
     seen = [len(socket.frames) for socket in sockets]
     market.command("drain_node", "live-1")
 
