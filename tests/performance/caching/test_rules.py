@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from django.contrib.auth.models import Group, Permission
@@ -51,12 +52,8 @@ def test_what_is_no_list_of_rules_is_refused(value):
 
 @given(st.lists(st.text() | st.integers() | st.none(), max_size=40))
 def test_whatever_a_row_holds_is_read_or_refused(texts):
-    try:
-        read = rules.parse(texts)
-    except UnusableRule as error:
-        assert str(error)
-    else:
-        assert isinstance(read, Rules)
+    with suppress(UnusableRule):
+        assert isinstance(rules.parse(texts), Rules)
 
 
 _names = st.from_regex(r"[!-~]{1,40}", fullmatch=True)
@@ -153,7 +150,7 @@ def test_a_model_rule_sees_every_way_of_writing_and_only_after_commit(hearing, e
 @pytest.mark.django_db(transaction=True)
 def test_a_key_rule_follows_the_families_and_values_it_names(hearing, eventually):
     ruled, save = make_ruled('key:board["soccer*', "key:other*")
-    board, _ = make_ruled(name="board")
+    make_ruled(name="board")
     save()
     eventually(lambda: ruled.policy.also == ("family:board",))
     eventually(lambda: ruled("a") == ruled("a"))
