@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -151,27 +150,21 @@ class TheOddsApiSource:
         return msgspec.structs.replace(parsed.batch, withdrawn=[_undated(q) for q in withdrawn])
 
     def _get(self, client: httpx.Client, path: str) -> Answer:
-        started = time.perf_counter()
-        ok = False
-        try:
-            answer = get(
-                client,
-                self.options.base_url.rstrip("/") + path,
-                {
-                    "apiKey": self.key,
-                    "regions": ",".join(self.options.regions),
-                    "markets": ",".join(self.options.markets),
-                    "oddsFormat": "decimal",
-                    "dateFormat": "iso",
-                },
-                source=NAME,
-                secret=self.key,
-                timeout_s=self.options.timeout_s,
-                most_bytes=self.options.max_response_bytes,
-            )
-            ok = answer.status == 200
-        finally:
-            signals.recorder.observe("http_out", NAME, time.perf_counter() - started, ok)
+        answer = get(
+            client,
+            self.options.base_url.rstrip("/") + path,
+            {
+                "apiKey": self.key,
+                "regions": ",".join(self.options.regions),
+                "markets": ",".join(self.options.markets),
+                "oddsFormat": "decimal",
+                "dateFormat": "iso",
+            },
+            source=NAME,
+            secret=self.key,
+            timeout_s=self.options.timeout_s,
+            most_bytes=self.options.max_response_bytes,
+        )
         remaining = answer.headers.get("x-requests-remaining", "").split(".")[0]
         if remaining.lstrip("-").isdigit():
             self._remaining = int(remaining)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from performance.monitoring import rollups
+from performance.monitoring import reads
 from performance.monitoring.gauging import ENOUGH, NOTHING, Reading, matches
 from performance.monitoring.histogram import Histogram, bucket_of
 from performance.monitoring.merging import Merged
@@ -142,7 +142,7 @@ def seeded(
     begin = now - timedelta(minutes=LONGEST_MIN)
     while begin < now:
         upto = min(begin + SLICE, now)
-        for at, span in rollups.read(begin, upto, hours=False, kind="request").items():
+        for at, span in reads.read(begin, upto, hours=False, kind="request").items():
             for name, rule in rules.items():
                 budgets[name].add(int(at.timestamp()), *judge(rule, span))
         begin = upto

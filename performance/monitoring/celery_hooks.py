@@ -1,7 +1,8 @@
 """Celery measured by its own signals: how long tasks wait, run, are retried, and fail.
 
 Series: `task` by name (run), `task_wait` by name (from being sent to being started; only where
-the sender is one of ours), counts `task_retry` and `task_failed` by name.
+the sender is one of ours), `beat_late` by entry of the timetable; counts `task_retry` and
+`task_failed` by name.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def connect(recorder: StreamRecorder) -> None:
     signals.task_postrun.connect(_end, dispatch_uid="performance.end")
     signals.task_retry.connect(_retried, dispatch_uid="performance.retried")
     signals.task_failure.connect(_failed, dispatch_uid="performance.failed")
+
+    signals.beat_init.connect(_watch_beat, dispatch_uid="performance.beat")
 
     def start_in_child(**kwargs: Any) -> None:
         recorder.start()
@@ -70,5 +73,23 @@ def _retried(sender: Any = None, **kwargs: Any) -> None:
     core_signals.recorder.count("task_retry", sender.name)
 
 
-def _failed(sender: Any = None, **kwargs: Any) -> None:
+def _failed(sender: Any = None, exception: BaseException | None = None, **kwargs: Any) -> None:
     core_signals.recorder.count("task_failed", sender.name)
+    recorder = core_signals.recorder
+    if exception is not None and isinstance(recorder, StreamRecorder):
+        recorder.fault(exception, f"task {sender.name}")
+
+
+def _watch_beat(sender: Any = None, **kwargs: Any) -> None:
+    """Time how late beat sends each entry: from when it was due to when it is sent."""
+    scheduler = sender.scheduler
+    apply_entry = scheduler.apply_entry
+
+    def timed(entry: Any, producer: Any = None) -> None:
+        every = getattr(entry.schedule, "run_every", None)
+        if every is not None and entry.last_run_at is not None:
+            late_s = (entry.default_now() - entry.last_run_at - every).total_seconds()
+            core_signals.recorder.observe("beat_late", entry.name, max(0.0, late_s))
+        apply_entry(entry, producer=producer)
+
+    scheduler.apply_entry = timed

@@ -28,14 +28,31 @@ STATUS_CLASSES = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 class Clock:
     """One request's split of time; seconds."""
 
-    __slots__ = ("cache_s", "error", "request", "sql_count", "sql_s")
+    __slots__ = (
+        "cache_s",
+        "error",
+        "http_s",
+        "is_rendering",
+        "render_s",
+        "request",
+        "sql_count",
+        "sql_s",
+    )
 
     def __init__(self) -> None:
         self.request: HttpRequest | None = None
         self.sql_s = 0.0
         self.sql_count = 0
         self.cache_s = 0.0
-        self.error = ""
+        self.http_s = 0.0
+        self.render_s = 0.0
+        self.is_rendering = False
+        self.error: BaseException | None = None
+
+    @property
+    def waited_s(self) -> float:
+        """For PostgreSQL, the cache and other servers."""
+        return self.sql_s + self.cache_s + self.http_s
 
 
 current: ContextVar[Clock | None] = ContextVar("performance.monitoring.clock", default=None)

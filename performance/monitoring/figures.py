@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from performance.monitoring import wire
 from performance.monitoring.histogram import Histogram
 from performance.monitoring.merging import Merged, ProcessState, cache_outcomes, hit_ratio
@@ -54,6 +56,7 @@ def endpoints(merged: Merged, span_s: float) -> list[dict[str, Any]]:
             if status == "5xx":
                 errors[key] = errors.get(key, 0) + histogram.n
     all_us = sum(row.sum_us for row in routes.values())
+    grown = memory_growth(merged)
     rows: list[dict[str, Any]] = [
         {
             "endpoint": key,
@@ -63,6 +66,7 @@ def endpoints(merged: Merged, span_s: float) -> list[dict[str, Any]]:
             "errors": errors.get(key, 0),
             "error_ratio": round(errors.get(key, 0) / row.n, 4),
             "time_ratio": round(row.sum_us / all_us, 4) if all_us else 0.0,
+            "grown_bytes": grown.get(key, 0),
         }
         for key, row in routes.items()
     ]
@@ -93,6 +97,38 @@ def tasks(merged: Merged) -> list[dict[str, Any]]:
     return rows[:TASKS_SHOWN]
 
 
+def outgoing(merged: Merged) -> list[dict[str, Any]]:
+    """Return one row a host that was asked over HTTP."""
+    asked: dict[str, Histogram] = {}
+    failed: dict[str, int] = {}
+    for (kind, host, status), row in merged.series.items():
+        if kind == "http_out":
+            asked.setdefault(host, Histogram()).merge(row)
+            failed[host] = failed.get(host, 0) + (row.n if status == "error" else 0)
+    return [
+        {"host": host, "requests": row.n, "failed": failed[host], **_latency(row)}
+        for host, row in sorted(asked.items())
+    ][:TASKS_SHOWN]
+
+
+def beat_lateness(merged: Merged) -> float | None:
+    """Return how late beat sent its entries, 95th percentile in seconds."""
+    return _rounded(merged.of_kind("beat_late").percentile(0.95), 3)
+
+
+def hosts(seen: Iterable[tuple[wire.Host, float]], now_s: float) -> list[dict[str, Any]]:
+    rows = [
+        {**msgspec.structs.asdict(host), "silent_s": round(max(0.0, now_s - seen_s))}
+        for host, seen_s in seen
+    ]
+    return sorted(rows, key=lambda row: row["name"])
+
+
+def memory_growth(merged: Merged) -> dict[str, int]:
+    """Return by how many bytes the peaks of processes grew, by endpoint."""
+    return {key: amount for (kind, key), amount in merged.counts.items() if kind == "memory_growth"}
+
+
 def cache(merged: Merged) -> dict[str, Any]:
     """Return the outcomes over all families; the cache's own page has them one by one."""
     return {**cache_outcomes(merged), "hit_ratio": _rounded(hit_ratio(merged), 4)}
@@ -104,6 +140,7 @@ def processes(states: Iterable[ProcessState], now_s: float) -> list[dict[str, An
             "node": state.node,
             "process": state.process,
             "pid": state.pid,
+            "build": state.build,
             "memory_bytes": state.rss_bytes,
             "cpu_ratio": round(state.cpu_ratio, 3),
             "lag_ms": round(state.lag_ms, 1),

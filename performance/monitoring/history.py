@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from performance.monitoring import figures, rollups, wire
+from performance.monitoring import figures, reads, rollups, wire
 from performance.monitoring.errors import RangeUnknown
 from performance.monitoring.merging import Merged
 
@@ -112,7 +112,7 @@ def span(begin: datetime, end: datetime, *, endpoint: str | None = None) -> Span
     at = begin
     while at < end:
         upto = min(at + READ_AT_ONCE, end)
-        parts |= rollups.read(at, upto, hours=by_hours, endpoint=endpoint)
+        parts |= reads.read(at, upto, hours=by_hours, endpoint=endpoint)
         at = upto
     if by_hours:
         _add_running_hour(parts, end, endpoint)
@@ -124,7 +124,7 @@ def _add_running_hour(spans: dict[datetime, Merged], end: datetime, endpoint: st
     newest = max(spans, default=hour - rollups.HOUR)
     # At an hour's turn its sum may not be written yet: begin after what is there.
     begin = max(newest + rollups.HOUR, hour - rollups.HOUR)
-    for at, minute in rollups.read(begin, end, hours=False, endpoint=endpoint).items():
+    for at, minute in reads.read(begin, end, hours=False, endpoint=endpoint).items():
         spans.setdefault(at.replace(minute=0), Merged()).add(minute)
 
 

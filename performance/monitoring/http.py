@@ -114,6 +114,5 @@ def _hand_over(request: HttpRequest) -> None:
 def remember_exception(sender: object, request: HttpRequest | None = None, **kwargs: Any) -> None:
     """Receiver of `got_request_exception`: name what Django is about to answer 500 for."""
     spent = clock.current.get()
-    kind = sys.exc_info()[0]
-    if spent is not None and kind is not None:
-        spent.error = kind.__name__
+    if spent is not None:
+        spent.error = sys.exc_info()[1]

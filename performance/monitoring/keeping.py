@@ -19,6 +19,7 @@ from django.db import close_old_connections
 from performance.core.leader import Leadership
 from performance.monitoring import alerting, rollups, telling
 from performance.monitoring.errors import Superseded
+from performance.monitoring.models import Deploy
 from performance.monitoring.roller import Roller
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Keeper:
         self._stored = rollups.BEGINNING
         self._due: dict[str, float] = {}
         self._away = False
+        self._builds: set[str] = set()
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(ROUND_S):
@@ -68,6 +70,7 @@ class Keeper:
             self.save_minutes()
             self._every("hours", HOURS_EVERY_S, self._write_hours)
             self._every("prune", PRUNE_EVERY_S, self._prune)
+            self._every("builds", RULES_EVERY_S, self._note_builds)
             self._every("untold", UNTOLD_EVERY_S, telling.catch_up)
             self._every("reminders", REMIND_EVERY_S, telling.remind)
         except Superseded as error:
@@ -125,6 +128,13 @@ class Keeper:
 
     def _write_hours(self) -> None:
         rollups.write_hours(self._newest())
+
+    def _note_builds(self) -> None:
+        for build, at_s in list(self.roller.merger.builds.items()):
+            if build not in self._builds:
+                at = datetime.fromtimestamp(at_s, UTC)
+                Deploy.objects.get_or_create(build=build, defaults={"at": at})
+                self._builds.add(build)
 
     def _prune(self) -> None:
         for name in rollups.prune(datetime.now(UTC)):

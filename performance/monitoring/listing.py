@@ -17,7 +17,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
-from performance.monitoring import rollups
+from performance.monitoring import reads, rollups
 from performance.monitoring.errors import BadInput
 from performance.monitoring.histogram import Histogram
 from performance.monitoring.inputs import MetricFilters
@@ -69,7 +69,7 @@ def _of_minutes(
         minutes = _minutes_before(end, begin)
         if not minutes:
             return rows, None
-        spans = rollups.read_at(minutes, endpoint=filters.endpoint)
+        spans = reads.read_at(minutes, endpoint=filters.endpoint)
         for at in minutes:
             for place, row in sorted(_rows(filters, at, spans.get(at, Merged()))):
                 if after is not None and at == after[0] and place <= after[1]:

@@ -80,6 +80,7 @@ class ProcessState:
     dropped: int = 0
     """Since the process began to be heard."""
     gauges: list[tuple[str, str, float]] = field(default_factory=list)
+    build: str = ""
 
 
 class Admission:
@@ -116,6 +117,10 @@ class Merger:
         self.processes: dict[tuple[str, int], ProcessState] = {}
         self.nodes: dict[str, float] = {}
         """node: when it was last heard of; a node that took its leave is not missed."""
+        self.hosts: dict[str, tuple[wire.Host, float]] = {}
+        """Each machine as it was last seen, and when."""
+        self.builds: dict[str, float] = {}
+        """Each build that was ever heard here, and when first."""
         self.admission = Admission(max_series)
         self.refused = 0
         """Samples seen twice."""
@@ -147,6 +152,11 @@ class Merger:
         state.cpu_ratio = sample.cpu_s / sample.span_s if sample.span_s > 0 else 0.0
         state.cost_ms, state.gauges = sample.cost_ms, sample.gauges
         state.dropped += sample.dropped
+        state.build = sample.build
+        if sample.build:
+            self.builds.setdefault(sample.build, at_s)
+        if sample.host is not None:
+            self.hosts[sample.host.name] = (sample.host, at_s)
         self.nodes[sample.node] = at_s
         if sample.leaving:
             del self.processes[key]
@@ -174,6 +184,9 @@ class Merger:
             silent_s = at_s - state.heard_s
             if silent_s > FORGOTTEN_S or (silent_s > SILENT_S and self._replaced(state, at_s)):
                 del self.processes[key]
+        for name, (_, seen_s) in list(self.hosts.items()):
+            if at_s - seen_s > FORGOTTEN_S:
+                del self.hosts[name]
         for node, heard_s in list(self.nodes.items()):
             if at_s - heard_s > FORGOTTEN_S:
                 del self.nodes[node]

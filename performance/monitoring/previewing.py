@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from performance.monitoring import alerting, burning, gauging, rollups, usual
+from performance.monitoring import alerting, burning, gauging, reads, rollups, usual
 from performance.monitoring.gauging import NOTHING, Reading
 from performance.monitoring.merging import Merged
 from performance.monitoring.models import AlertRule
@@ -95,7 +95,7 @@ def _readings(rule: AlertRule, now: datetime) -> Iterator[tuple[datetime, Readin
     spans: dict[datetime, Merged] = {}
     while at < now:
         if not (at - begin) % SLICE:
-            spans = rollups.read(at, min(at + SLICE, now), hours=False)
+            spans = reads.read(at, min(at + SLICE, now), hours=False)
         span = spans.get(at)
         reading = NOTHING if span is None else gauging.read(rule, span, 60, {})
         if budgets is not None:

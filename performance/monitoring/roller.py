@@ -127,10 +127,14 @@ class Roller:
         stream_s = live.id_second(last_id)
         merged = self.merger.merge((sample for _, sample in group), stream_s)
         requests = [(sample.node, row) for _, sample in group for row in sample.requests]
+        seen = [fault for _, sample in group for fault in sample.faults]
         self._read_id = last_id
         self.window.push(merged)
         if "minutes" in fresh:
-            self._add_to_minute(merged, requests, stream_s, last_id)
+            minute = self._minute_of(stream_s)
+            minute.add(merged, requests, last_id)
+            minute.add_faults(seen)
+            self._ids["minutes"] = last_id
             self.watch.budgets.add(stream_s - 1, merged)
         if "totals" in fresh:
             self.totals.add(merged)
@@ -139,13 +143,7 @@ class Roller:
             self._write(merged, max(stream_s, self.at_s + 1), last_id)
         return int("seconds" in fresh)
 
-    def _add_to_minute(
-        self,
-        merged: Merged,
-        requests: list[tuple[str, wire.SlowRequest]],
-        stream_s: int,
-        last_id: str,
-    ) -> None:
+    def _minute_of(self, stream_s: int) -> Minute:
         # A sample holds the second before it was sent: the one of 12:01:00 belongs to 12:00.
         begin = datetime.fromtimestamp((stream_s - 1) // 60 * 60, UTC)
         if self._minute is not None and self._minute.at != begin:
@@ -156,8 +154,7 @@ class Roller:
                 self.lost_minutes += 1
         if self._minute is None:
             self._minute = Minute(begin)
-        self._minute.add(merged, requests, last_id)
-        self._ids["minutes"] = last_id
+        return self._minute
 
     def _write(self, merged: Merged, at_s: int, last_id: str) -> None:
         self.watch.look(self._reading, now_s=alerting.monotonic_s())
@@ -204,6 +201,9 @@ class Roller:
             "tasks": figures.tasks(window),
             "cache": figures.cache(window),
             "processes": figures.processes(self.merger.processes.values(), point.at_s),
+            "hosts": figures.hosts(self.merger.hosts.values(), point.at_s),
+            "outgoing": figures.outgoing(window),
+            "beat_late_p95_s": figures.beat_lateness(window),
             "alerts": self.watch.rows(now_s=alerting.monotonic_s()),
             "monitor": {
                 "lag_ms": point.lag_ms,

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 from django.db import connection, transaction
+from django.db.models import F
 
 from performance.monitoring import partitions, wire
 from performance.monitoring.conf import conf
 from performance.monitoring.errors import Superseded
-from performance.monitoring.histogram import Histogram
 from performance.monitoring.merging import Merged
-from performance.monitoring.models import MetricMinute, MetricSeries, RollerState
+from performance.monitoring.models import ErrorGroup, MetricMinute, MetricSeries, RollerState
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 SLOWEST_A_ROUTE = 3
@@ -41,6 +40,7 @@ class Minute:
     merged: Merged = field(default_factory=Merged)
     gauges: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     """(kind, key): [seconds, sum, greatest]."""
+    faults: dict[str, wire.Fault] = field(default_factory=dict)
     requests: list[tuple[str, wire.SlowRequest]] = field(default_factory=list)
 
     def add(
@@ -54,6 +54,13 @@ class Minute:
             row[2] = max(row[2], int(value))
         self.requests = keep_worst([*self.requests, *requests])
         self.last_id = last_id
+
+    def add_faults(self, faults: Iterable[wire.Fault]) -> None:
+        for fault in faults:
+            known = self.faults.get(fault.fingerprint)
+            if known is not None:
+                fault.times += known.times
+            self.faults[fault.fingerprint] = fault
 
 
 def keep_worst(
@@ -105,14 +112,37 @@ def write_minute(minute: Minute, *, expected_id: str, newest: datetime) -> datet
         )
         _copy(
             "performance_monitoring_requestsample (at, route, status, duration_ms, sql_ms, "
-            "sql_count, cache_ms, user_id, session_hash, node, error)",
+            "sql_count, cache_ms, user_id, session_hash, node, error, http_ms, render_ms)",
             (
                 (at, row.route[:300], row.status, row.duration_ms, row.sql_ms, row.sql_count,
-                 row.cache_ms, row.user_id, row.session_hash, node[:80], row.error[:120])
+                 row.cache_ms, row.user_id, row.session_hash, node[:80], row.error[:120],
+                 row.http_ms, row.render_ms)
                 for node, row in minute.requests
             ),
         )  # fmt: skip
+        _keep_faults(minute.faults.values(), at)
     return at
+
+
+def _keep_faults(faults: Iterable[wire.Fault], at: datetime) -> None:
+    """Add to the groups of exceptions; in the minute's transaction, so each counts once."""
+    for fault in sorted(faults, key=lambda one: one.fingerprint):
+        newest = {
+            "message": fault.message,
+            "trace": fault.trace,
+            "place": fault.place,
+            "endpoint": fault.endpoint,
+            "last_seen_at": at,
+        }
+        known = ErrorGroup.objects.filter(fingerprint=fault.fingerprint)
+        if not known.update(**newest, times=F("times") + fault.times):
+            ErrorGroup.objects.create(
+                fingerprint=fault.fingerprint,
+                kind=fault.kind,
+                times=fault.times,
+                first_seen_at=at,
+                **newest,
+            )
 
 
 def _rows(minute: Minute) -> list[tuple[wire.SeriesKey, int, int, int, str]]:
@@ -225,64 +255,3 @@ def prune(now: datetime) -> list[str]:
         *partitions.drop_before(partitions.SAMPLES, minutes),
         *partitions.drop_before(partitions.HOURS, hours),
     ]
-
-
-MINUTE_TABLE = "performance_monitoring_metricminute"
-HOUR_TABLE = "performance_monitoring_metrichour"
-
-
-def read(
-    begin: datetime,
-    end: datetime,
-    *,
-    hours: bool,
-    endpoint: str | None = None,
-    kind: str | None = None,
-) -> dict[datetime, Merged]:
-    """Return minutes or hours of a range as merged spans, by their beginning; one query.
-
-    With `endpoint`, only the requests of that one are in them, and what it asked the database;
-    with `kind`, only that kind.
-    """
-    condition = "at >= %s AND at < %s"
-    values: list[Any] = [begin, end]
-    if kind is not None:
-        condition, values = f"{condition} AND series.kind = %s", [*values, kind]
-    return _read(HOUR_TABLE if hours else MINUTE_TABLE, condition, values, endpoint)
-
-
-def read_at(
-    starts: list[datetime], *, hours: bool = False, endpoint: str | None = None
-) -> dict[datetime, Merged]:
-    """Return these minutes or hours; one query."""
-    return _read(HOUR_TABLE if hours else MINUTE_TABLE, "at = ANY(%s)", [starts], endpoint)
-
-
-def _read(
-    table: str, condition: str, values: list[Any], endpoint: str | None
-) -> dict[datetime, Merged]:
-    if endpoint is not None:
-        condition += " AND series.key IN (%s, %s) AND series.kind IN ('request', 'sql')"
-        values = [*values, endpoint, endpoint.partition(" ")[2]]
-    spans: dict[datetime, Merged] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT at, kind, key, status, n, total, greatest, buckets::text FROM {table} "
-            "JOIN performance_monitoring_metricseries series ON series.id = series_id "
-            f"WHERE {condition} ORDER BY at",
-            values,
-        )
-        for at, kind, key, status, n, total, greatest, buckets in cursor.fetchall():
-            span = spans.setdefault(at, Merged())
-            if status == "count":
-                span.counts[kind, key] = n
-            elif status == "gauge":
-                span.gauges[kind, key] = total / n
-            else:
-                span.series[kind, key, status] = Histogram(
-                    n, total, greatest, _buckets.decode(buckets)
-                )
-    return spans
-
-
-_buckets = msgspec.json.Decoder(dict[int, int])

@@ -22,7 +22,9 @@ from performance.monitoring import (
     history,
     http,
     live,
+    outgoing,
     previewing,
+    rendering,
     rollups,
     wire,
 )
@@ -68,6 +70,8 @@ def install() -> None:
     recorder = StreamRecorder(node=settings.NODE_ID, process=settings.PROCESS, bus=bus, conf=conf())
     signals.install(recorder)
     celery_hooks.connect(recorder)
+    outgoing.install()
+    rendering.install()
     got_request_exception.connect(
         http.remember_exception, dispatch_uid="performance.monitoring.exception"
     )
@@ -258,6 +262,9 @@ EMPTY: dict[str, Any] = {
     "tasks": [],
     "cache": {"hit": 0, "l1": 0, "stale": 0, "miss": 0, "hit_ratio": None},
     "processes": [],
+    "hosts": [],
+    "outgoing": [],
+    "beat_late_p95_s": None,
     "alerts": [],
     "monitor": dict.fromkeys(
         ("lag_ms", "cost_ms", "series", "folded", "undecodable", "minutes_waiting", "minutes_lost")

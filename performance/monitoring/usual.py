@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import NamedTuple
 
-from performance.monitoring import rollups
+from performance.monitoring import reads
 from performance.monitoring.gauging import NOTHING, Reading, read
 from performance.monitoring.models import AlertRule
 
@@ -62,7 +62,7 @@ def bands(
 ) -> dict[tuple[int, datetime], Band | None]:
     """Return each rule's band in each of these hours, by `(rule.pk, hour)`; one query."""
     alike = {hour: hours_alike(hour) for hour in hours}
-    spans = rollups.read_at(sorted({past for row in alike.values() for past in row}), hours=True)
+    spans = reads.read_at(sorted({past for row in alike.values() for past in row}), hours=True)
     found: dict[tuple[int, datetime], Band | None] = {}
     for rule in rules:
         values = {at: read(rule, span, HOUR_S, {}).value for at, span in spans.items()}

@@ -42,6 +42,35 @@ class SlowRequest(msgspec.Struct, array_like=True):
     session_hash: str
     error: str
     """Class of the exception that Django answered for, or empty."""
+    http_ms: float = 0.0
+    render_ms: float = 0.0
+
+
+class Fault(msgspec.Struct, array_like=True):
+    """Exceptions of one group in one second; see faults.py."""
+
+    fingerprint: str
+    kind: str
+    place: str
+    message: str
+    trace: str
+    endpoint: str
+    times: int
+
+
+class Host(msgspec.Struct, array_like=True):
+    """The machine of a process."""
+
+    name: str
+    cores: int
+    cpu_ratio: float
+    """Of all cores together, 0 to 1."""
+    load: float
+    """Of the last minute."""
+    memory_used_bytes: int
+    memory_bytes: int
+    disk_used_bytes: int
+    disk_bytes: int
 
 
 class Sample(msgspec.Struct, array_like=True):
@@ -71,6 +100,11 @@ class Sample(msgspec.Struct, array_like=True):
     requests: list[SlowRequest]
     leaving: bool = False
     """The process ends by itself: its silence from now on is no failure."""
+    build: str = ""
+    """What code it runs, as PROTIPP_BUILD says."""
+    faults: list[Fault] = []
+    host: Host | None = None
+    """Every few seconds."""
 
 
 class Second(msgspec.Struct, array_like=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from protipp import env
-from protipp.stack import control, haproxy, nodes, postgres, valkey, workers
+from protipp.stack import build, control, haproxy, nodes, postgres, valkey, workers
 from protipp.stack.child import Child
 from protipp.stack.errors import StackError
 from protipp.stack.folders import kept_secret, socket_folder
@@ -74,6 +74,7 @@ class Supervisor:
             "SITE_URL": os.environ.get("SITE_URL") or self.options.site_url,
             "PORT": str(self.options.port),
             "BIND": self.options.bind,
+            "PROTIPP_BUILD": build.name(env.BASE_DIR),
             **self.options.given,
         }
         return {**os.environ, **own}

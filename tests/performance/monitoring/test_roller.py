@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from performance.core.stores import bus
-from performance.monitoring import live, partitions, rollups, wire
+from performance.monitoring import live, partitions, reads, rollups, wire
 from performance.monitoring.alerting import Watch
 from performance.monitoring.errors import Superseded
 from performance.monitoring.histogram import Histogram
@@ -250,7 +250,7 @@ def test_an_hour_is_the_sum_of_its_minutes_and_written_once():
     hour = MetricHour.objects.get()
     assert (hour.n, hour.greatest) == (6, 300_000)
     assert sum(hour.buckets.values()) == 6
-    [span] = rollups.read(begin, begin + timedelta(hours=1), hours=True).values()
+    [span] = reads.read(begin, begin + timedelta(hours=1), hours=True).values()
     assert span.of_kind("request").percentile(1.0) == pytest.approx(0.3, rel=0.022)
 
 
