@@ -18,8 +18,8 @@ UPCOMING_EVENTS = 8
 """The Odds API's `upcoming`: what is in play, and the next eight of all sports."""
 
 _TIME = {
-    "iso": """to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')""",
-    "unix": "extract(epoch FROM {0})::bigint",
+    "iso": """to_char({0} AT TIME ZONE 'UTC', '"\\""YYYY-MM-DD"T"HH24:MI:SS"Z\\""')""",
+    "unix": "date_part('epoch', {0})::bigint",
 }
 _PRICE = {
     "decimal": "trim_scale(p.price)",
@@ -33,39 +33,52 @@ _UPCOMING = f"""e.sport_id IN (SELECT key FROM odds_sport WHERE active) AND e.id
     UNION ALL SELECT id FROM odds_event WHERE commence_time <= now()
         AND commence_time > now() - make_interval(hours => {IN_PLAY_H}))"""
 
-_ODDS = """
+# As in `boards`, each price becomes text once: concat looks the types up once a statement, and the
+# JSON functions for each row; so an outcome's name, whose characters ingest has found printable, is
+# quoted by hand. `ordered` is sorted once by one number (point, then home, away, others by price),
+# and string_agg keeps the order of its input.
+_ODDS = r"""
 WITH shown AS MATERIALIZED (
     SELECT e.id, e.key, e.sport_id, e.commence_time, e.home_team, e.away_team
     FROM odds_event e
     WHERE {which} {since} {between}
     ORDER BY e.commence_time, e.key LIMIT {limit}
+), books AS MATERIALIZED (
+    SELECT id, row_number() OVER (ORDER BY lower(title)) AS rank,
+        concat('{{"key":', to_json(key), ',"title":', to_json(title), ',"last_update":') AS opened
+    FROM odds_bookmaker b WHERE active {of_bookmakers}
+), ordered AS (
+    SELECT p.event_id, b.rank, p.market, coalesce(p.last_update, p.seen_at) AS last_update,
+        p.outcome, {price} AS price, p.point
+    FROM shown s JOIN odds_price p ON p.event_id = s.id {of_markets}
+    JOIN books b ON b.id = p.bookmaker_id
+    WHERE p.suspended_at IS NULL
+    ORDER BY coalesce(p.point * 10, -1e6)::float8 + CASE p.outcome
+        WHEN s.home_team THEN 0 WHEN 'Over' THEN 0 WHEN s.away_team THEN 1
+        WHEN 'Under' THEN 1 ELSE 2 + p.price::float8 / 1e6 END
 ), markets AS (
-    SELECT p.event_id, p.bookmaker_id, p.market,
-        max(coalesce(p.last_update, p.seen_at)) AS last_update,
-        json_agg(json_strip_nulls(json_build_object('name', p.outcome, 'price', {price},
-            'point', trim_scale(p.point))) ORDER BY p.point NULLS FIRST, CASE p.outcome
-                WHEN s.home_team THEN 0 WHEN 'Over' THEN 0 WHEN s.away_team THEN 1
-                WHEN 'Under' THEN 1 ELSE 2 END, p.price) AS outcomes
-    FROM shown s JOIN odds_price p ON p.event_id = s.id
-    WHERE p.suspended_at IS NULL {of_markets}
-    GROUP BY p.event_id, p.bookmaker_id, p.market
-), books AS (
-    SELECT m.event_id, json_agg(json_build_object('key', b.key, 'title', b.title,
-        'last_update', {book_time}, 'markets', m.markets) ORDER BY lower(b.title)) AS bookmakers
-    FROM (
-        SELECT event_id, bookmaker_id, max(last_update) AS last_update,
-            json_agg(json_build_object('key', market, 'last_update', {market_time},
-                'outcomes', outcomes) ORDER BY market) AS markets
-        FROM markets GROUP BY event_id, bookmaker_id
-    ) m JOIN odds_bookmaker b ON b.id = m.bookmaker_id AND b.active {of_bookmakers}
-    GROUP BY m.event_id
+    SELECT event_id, rank, market, max(last_update) AS last_update,
+        string_agg(concat('{{"name":"', replace(replace(outcome, '\', '\\'), '"', '\"'),
+            '","price":', price, CASE WHEN point IS NOT NULL THEN ',"point":' END,
+            trim_scale(point), '}}'), ',') AS outcomes
+    FROM ordered GROUP BY event_id, rank, market
+), quoting AS (
+    SELECT event_id, rank, max(last_update) AS last_update,
+        string_agg(concat('{{"key":"', market, '","last_update":', {market_time},
+            ',"outcomes":[', outcomes, ']}}'), ',' ORDER BY market) AS markets
+    FROM markets GROUP BY event_id, rank
+), quoted AS (
+    SELECT q.event_id, string_agg(concat(b.opened, {book_time}, ',"markets":[', q.markets, ']}}'),
+        ',' ORDER BY q.rank) AS bookmakers
+    FROM quoting q JOIN books b USING (rank) GROUP BY q.event_id
 )
-SELECT coalesce(json_agg(json_build_object('id', s.key, 'sport_key', s.sport_id,
-    'sport_title', sp.title, 'commence_time', {commence_time},
-    'home_team', nullif(s.home_team, ''), 'away_team', nullif(s.away_team, ''),
-    'bookmakers', coalesce(b.bookmakers, '[]'::json))
-    ORDER BY s.commence_time, s.key), '[]'::json)::text
-FROM shown s JOIN odds_sport sp ON sp.key = s.sport_id {join} books b ON b.event_id = s.id
+SELECT concat('[', string_agg(concat('{{"id":', to_json(s.key),
+    ',"sport_key":', to_json(s.sport_id), ',"sport_title":', to_json(sp.title),
+    ',"commence_time":', {commence_time},
+    ',"home_team":', coalesce(to_json(nullif(s.home_team, ''))::text, 'null'),
+    ',"away_team":', coalesce(to_json(nullif(s.away_team, ''))::text, 'null'),
+    ',"bookmakers":[', q.bookmakers, ']}}'), ',' ORDER BY s.commence_time, s.key), ']')
+FROM shown s JOIN odds_sport sp ON sp.key = s.sport_id {join} quoted q ON q.event_id = s.id
 """
 
 
@@ -83,7 +96,7 @@ def event_odds(key: str, *, bookmakers: Sequence[str] = ()) -> bytes:
         of_markets="",
         join="LEFT JOIN",
         of_bookmakers="AND b.key = ANY(%(bookmakers)s::text[])" if bookmakers else "",
-        book_time=time.format("m.last_update"),
+        book_time=time.format("q.last_update"),
         market_time=time.format("last_update"),
         commence_time=time.format("s.commence_time"),
         limit=1,
@@ -122,7 +135,7 @@ def odds(
         between=between,
         price=_PRICE[odds_format],
         of_bookmakers="AND b.key = ANY(%(bookmakers)s::text[])" if bookmakers else "",
-        book_time=time.format("m.last_update"),
+        book_time=time.format("q.last_update"),
         market_time=time.format("last_update"),
         commence_time=time.format("s.commence_time"),
         limit=MAX_EVENTS,

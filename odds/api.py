@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 JSON = "application/json"
 
-_UPDATED = re.compile(rb'"last_update" : "?([0-9T:Z-]+)')
+_UPDATED = re.compile(rb'"last_update":"?([0-9T:Z-]+)')
 """The first price's time in an answer of v4's shape: a sample of how old its prices are."""
 
 

@@ -20,6 +20,7 @@ IN_PLAY_H = 4
 """No source says when a match ends, so it leaves the boards this long after its start."""
 PAGE_EVENTS = 40
 """Events on one page of a board."""
+DAY_S = 86_400
 EVENT_TABLES = 24
 """Lines of one market on an event's page; alternate lines can be many."""
 
@@ -33,6 +34,8 @@ class BoardEvent(msgspec.Struct, frozen=True, gc=False):
     home_team: str
     away_team: str
     in_play: bool
+    recorded_s: tuple[float, float]
+    """Between which seconds of the Unix epoch its history was recorded, with a day to spare."""
     tables: list[Table]
 
 
@@ -59,6 +62,7 @@ class _ReadEvent(msgspec.Struct, frozen=True, gc=False):
     home_team: str
     away_team: str
     in_play: bool
+    first_seen_at: float
     lines: list[Line]
 
 
@@ -114,7 +118,9 @@ SELECT concat('{{"as_of":', date_part('epoch', now()), ',"bookmakers":',
             ',"commence_time":', date_part('epoch', s.commence_time)::bigint,
             ',"date_only":', to_json(s.date_only), ',"home_team":', to_json(s.home_team),
             ',"away_team":', to_json(s.away_team),
-            ',"in_play":', to_json(s.commence_time <= now()), ',"lines":[', g.lines, ']}}'), ','
+            ',"in_play":', to_json(s.commence_time <= now()),
+            ',"first_seen_at":', date_part('epoch', s.first_seen_at),
+            ',"lines":[', g.lines, ']}}'), ','
             ORDER BY s.commence_time, s.key)
         FROM shown s LEFT JOIN grouped g ON g.event_id = s.id
     ), ']}}')
@@ -124,7 +130,7 @@ _BOARD = (
     """
 WITH shown AS MATERIALIZED (
     SELECT e.id, e.key, e.sport_id, e.commence_time, e.date_only, e.home_team, e.away_team,
-        sp.title AS sport_title
+        e.first_seen_at, sp.title AS sport_title
     FROM odds_event e JOIN odds_sport sp ON sp.key = e.sport_id
     WHERE e.sport_id = %(sport)s
       AND e.commence_time > now() - make_interval(hours => %(in_play_h)s::int)
@@ -145,7 +151,7 @@ _EVENT = (
     """
 WITH shown AS MATERIALIZED (
     SELECT e.id, e.key, e.sport_id, e.commence_time, e.date_only, e.home_team, e.away_team,
-        sp.title AS sport_title
+        e.first_seen_at, sp.title AS sport_title
     FROM odds_event e JOIN odds_sport sp ON sp.key = e.sport_id WHERE e.key = %(key)s
 ), """
     + _PRICED
@@ -287,8 +293,14 @@ def _compare(found: _Read, *, most: int, total: int) -> Board:
                 home_team=one.home_team,
                 away_team=one.away_team,
                 in_play=one.in_play,
+                recorded_s=_recorded_s(one),
                 tables=tables(one.lines, one.home_team, one.away_team, most=most),
             )
             for one in found.events
         ],
     )
+
+
+def _recorded_s(event: _ReadEvent) -> tuple[float, float]:
+    moved = [offer.changed_at for line in event.lines for offer in line.offers]
+    return event.first_seen_at - DAY_S, max(moved, default=0) + DAY_S

@@ -136,7 +136,7 @@ def _table(
     market: str, point: float | None, draw: bool, group: Group, places: dict[str, int]
 ) -> Table:
     choose = min if "_lay" in market else max
-    ranked = []
+    ranked: list[tuple[int, float, str, int, Outcome]] = []
     inverse: float | None = 0.0
     for line in group:
         prices = [offer.price for offer in line.offers if not offer.suspended]

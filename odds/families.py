@@ -119,7 +119,7 @@ def event(key: str, bookmakers: Keys, with_history: bool) -> bytes:
     )
     extra: dict[str, Any] = {"as_of": found.as_of, "compared": _compared(found)}
     if with_history:
-        extra["history"] = msgspec.Raw(history(key))
+        extra["history"] = msgspec.Raw(history(key, found.events[0].recorded_s))
     return msgspec.json.encode({**v4, **extra})
 
 
@@ -196,7 +196,7 @@ def event_page(
     found = _board_of_event(key, bookmakers)
     return screens.event(
         found,
-        msgspec.json.decode(history(key), type=list[Series]),
+        msgspec.json.decode(history(key, found.events[0].recorded_s), type=list[Series]),
         bookmakers=bookmakers,
         all_bookmakers=boards.bookmakers(),
         market=market,

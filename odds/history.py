@@ -24,28 +24,45 @@ class Series(msgspec.Struct, frozen=True):
     """(seconds of the Unix epoch, decimal odds); None: no longer offered from then on."""
 
 
+# Partitions are read from the newest back and only until the limit. Text, for the reason that
+# `boards` gives; a moment is a float of seconds, cut to milliseconds.
 _HISTORY = f"""
 WITH newest AS MATERIALIZED (
     SELECT c.price_id, c.recorded_at, c.price FROM odds_pricechange c
-    WHERE c.event_id = (SELECT id FROM odds_event WHERE key = %(key)s)
+    WHERE c.event_id = (SELECT id FROM odds_event WHERE key = %(key)s) BETWEEN_TIMES
     ORDER BY c.recorded_at DESC LIMIT {MAX_CHANGES}
 ), counted AS (
     SELECT price_id, recorded_at, price,
         row_number() OVER (PARTITION BY price_id ORDER BY recorded_at DESC) AS place
     FROM newest
 ), series AS (
-    SELECT price_id, json_agg(json_build_array(round(extract(epoch FROM recorded_at), 3),
-        trim_scale(price)) ORDER BY recorded_at) AS changes
+    SELECT price_id, string_agg(concat('[',
+        date_part('epoch', date_trunc('milliseconds', recorded_at)), ',',
+        coalesce(trim_scale(price)::text, 'null'), ']'), ',' ORDER BY recorded_at) AS changes
     FROM counted WHERE place <= {MAX_POINTS} GROUP BY price_id
 )
-SELECT coalesce(json_agg(json_build_object('market', p.market, 'outcome', p.outcome,
-    'point', trim_scale(p.point), 'bookmaker', b.key, 'price_id', p.id, 'changes', s.changes)
-    ORDER BY p.market, p.point NULLS FIRST, p.outcome, lower(b.title)), '[]'::json)::text
+SELECT concat('[', string_agg(concat('{{"market":', to_json(p.market), ',"outcome":',
+    to_json(p.outcome), ',"point":', coalesce(trim_scale(p.point)::text, 'null'), ',"bookmaker":',
+    to_json(b.key), ',"price_id":', p.id, ',"changes":[', s.changes, ']}}'), ','
+    ORDER BY p.market, p.point NULLS FIRST, p.outcome, lower(b.title)), ']')
 FROM series s JOIN odds_price p ON p.id = s.price_id
 JOIN odds_bookmaker b ON b.id = p.bookmaker_id AND b.active
 """
 
 
-def history(key: str) -> bytes:
-    """Return the event's `Series` as a JSON list; one query, at most 4,000 changes read."""
-    return fetch_json(_HISTORY, {"key": key})
+_WHOLE = _HISTORY.replace("BETWEEN_TIMES", "")
+_BETWEEN = _HISTORY.replace(
+    "BETWEEN_TIMES",
+    "AND c.recorded_at BETWEEN to_timestamp(%(since_s)s) AND to_timestamp(%(until_s)s)",
+)
+
+
+def history(key: str, times_s: tuple[float, float] | None = None) -> bytes:
+    """Return the event's `Series` as a JSON list; one query, at most 4,000 changes read.
+
+    With `times_s`, the first and last second (Unix epoch) at which anything of the event was
+    recorded, only those days' partitions are opened; opening all of 400 costs 6 ms.
+    """
+    if times_s is None:
+        return fetch_json(_WHOLE, {"key": key})
+    return fetch_json(_BETWEEN, {"key": key, "since_s": times_s[0], "until_s": times_s[1]})

@@ -53,14 +53,25 @@ class Bookmaker(models.Model):
 
 class Event(models.Model):
     key = models.CharField(max_length=32, unique=True, help_text="The public id, 32 hex digits.")
-    sport = models.ForeignKey(Sport, models.PROTECT, related_name="events")
+    sport = models.ForeignKey(
+        Sport,
+        models.PROTECT,
+        related_name="events",
+        db_index=False,  # `event_of_sport` begins with it
+    )
     commence_time = models.DateTimeField()
     date_only = models.BooleanField(default=False, help_text="The source gave a day, no hour.")
     home_team = models.CharField(max_length=120, blank=True)
     away_team = models.CharField(max_length=120, blank=True, help_text="Empty for outrights.")
+    first_seen_at = models.DateTimeField(
+        db_default=Now(), editable=False, help_text="No history of it is older than a day before."
+    )
 
     class Meta:
-        indexes = [models.Index(fields=["sport", "commence_time"], name="event_of_sport")]
+        indexes = [
+            models.Index(fields=["sport", "commence_time"], name="event_of_sport"),
+            models.Index(fields=["commence_time", "key"], name="event_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.home_team} – {self.away_team}" if self.away_team else self.key
