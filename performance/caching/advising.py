@@ -106,7 +106,7 @@ def nice(seconds: float) -> float:
     """Return the largest of 1, 2, 3, 5, 10, 20, … that is not above `seconds`; at least 0.1."""
     if seconds <= 0.1:
         return 0.1
-    power = 10 ** math.floor(math.log10(seconds) + 1e-9)
+    power: float = 10.0 ** math.floor(math.log10(seconds) + 1e-9)
     fitting = [step * power for step in NICE if step * power <= seconds * (1 + 1e-9)]
     return round(max(fitting), 3)
 

@@ -49,3 +49,24 @@ def _publish_or_say() -> None:
 def watch_writes(connection: Any, **kwargs: Any) -> None:
     """Receiver of connection_created: the rules `model:…` hear of what this connection writes."""
     watch_connection(connection, lambda tags, using: cache.invalidate(*tags, using=using))
+
+
+def row_of(family: str, **settings: Any) -> CacheConfig:
+    """Return the family's row as `settings` would make it, checked and not saved.
+
+    ValidationError names the field, the value and what is allowed; UnknownFamily lists them.
+    """
+    cache.family(family)
+    row = CacheConfig.objects.filter(cache_key=family).first() or CacheConfig(cache_key=family)
+    for name, value in settings.items():
+        setattr(row, name, value)
+    row.full_clean()
+    return row
+
+
+def forget_row(family: str) -> bool:
+    """Bring the code's own settings back; False when they were in force already."""
+    row = CacheConfig.objects.filter(cache_key=cache.family(family).name).first()
+    if row is not None:
+        row.delete()
+    return row is not None

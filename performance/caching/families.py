@@ -212,6 +212,11 @@ class Family(Generic[P, T]):
         return self.name + msgspec.json.encode(arguments).decode()
 
     @property
+    def tagged(self) -> bool:
+        """True when changes can be told to it: it has tags beside its own."""
+        return self._tags is not None or bool(self.policy.also)
+
+    @property
     def own_tag(self) -> str:
         """The tag that every entry of the family carries: purging the family is one write."""
         return f"family:{self.name}"

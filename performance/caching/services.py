@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from performance.caching.advising import Advice
+from performance.caching.configuring import forget_row, row_of
 from performance.caching.configuring import publish as publish_settings
 from performance.caching.copies import Peek
 from performance.caching.errors import (
@@ -19,6 +21,8 @@ from performance.caching.inspecting import Inspected, inspect
 from performance.caching.keytext import signature
 from performance.caching.looking import stored_keys
 from performance.caching.manager import CacheManager, cache, cached
+from performance.caching.overview import settings_in_force
+from performance.caching.policy import STRATEGIES
 from performance.caching.purging import (
     Target,
     foresee_purge,
@@ -31,6 +35,8 @@ from performance.caching.warming import Warmed, Warming
 from performance.caching.wsgi import Application, PublicAnswers, public_route
 
 __all__ = [
+    "STRATEGIES",
+    "Advice",
     "CacheManager",
     "Family",
     "Inspected",
@@ -50,10 +56,13 @@ __all__ = [
     "cached_response",
     "foresee_purge",
     "foresee_warming",
+    "forget_row",
     "inspect",
     "public_route",
     "publish_settings",
     "purge",
+    "row_of",
+    "settings_in_force",
     "signature",
     "stored_keys",
     "warm_for",

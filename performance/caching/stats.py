@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -178,22 +178,48 @@ def _report(family: str, deltas: Mapping[str, int]) -> None:
             signals.recorder.count("cache", f"{family}:{key}", deltas[name])
 
 
-def totals(*, minutes: int = WINDOW_MINUTES) -> dict[str, dict[str, int]]:
-    """Return the counters of every family over all processes, for the last `minutes`.
+Minute = tuple[float, dict[str, dict[str, int]]]
+"""When the minute began, in Unix seconds, and the counters of every family in it."""
+
+
+def by_minute(*, minutes: int = WINDOW_MINUTES) -> list[Minute]:
+    """Return the last `minutes`, oldest first, the running one too, over all processes.
 
     One round trip. redis.RedisError when the bus is away.
     """
-    now_s = time.time()
+    first_s = (time.time() // 60 - minutes + 1) * 60
+    starts = [first_s + 60 * number for number in range(minutes)]
     pipeline = stores.bus().pipeline(transaction=False)
-    for back in range(minutes):
-        pipeline.hgetall(minute_key(now_s - 60 * back))
+    for start_s in starts:
+        pipeline.hgetall(minute_key(start_s))
+    return [
+        (start_s, _by_family(minute))
+        for start_s, minute in zip(starts, pipeline.execute(), strict=True)
+    ]
+
+
+def _by_family(minute: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for field, amount in minute.items():
+        family, _, name = field.decode().rpartition("|")
+        found.setdefault(family, {})[name] = int(amount)
+    return found
+
+
+def added(minutes: Iterable[Minute]) -> dict[str, dict[str, int]]:
+    """Return the counters of every family, added up over `minutes`."""
     summed: dict[str, dict[str, int]] = {}
-    for minute in pipeline.execute():
-        for field, amount in minute.items():
-            family, _, name = field.decode().rpartition("|")
-            counters = summed.setdefault(family, {})
-            counters[name] = counters.get(name, 0) + int(amount)
+    for _, families in minutes:
+        for family, counters in families.items():
+            into = summed.setdefault(family, {})
+            for name, amount in counters.items():
+                into[name] = into.get(name, 0) + amount
     return summed
+
+
+def totals(*, minutes: int = WINDOW_MINUTES) -> dict[str, dict[str, int]]:
+    """Return the counters of every family over all processes, for the last `minutes`."""
+    return added(by_minute(minutes=minutes))
 
 
 def processes() -> list[dict[str, Any]]:

@@ -9,58 +9,101 @@ from rich.console import Console
 from rich.table import Table
 
 from performance.caching.services import cache
-from performance.core.units import format_bytes, format_ms, format_ratio
+from performance.core.units import format_age, format_bytes, format_ms, format_ratio
 
 WATCH_EVERY_S = 2
+CLEAR = "\x1b[H\x1b[2J"
+WIDTH = 140
 
 
 class Command(BaseCommand):
-    help = "Show what every process's caches did in the last 15 minutes, family by family."
+    help = "Show what every process's caches did in the last 15 minutes, and what fits them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="one JSON object")
+        parser.add_argument("--json", action="store_true", help="one JSON object a line")
         parser.add_argument("--watch", action="store_true", help="again every 2 s, until Ctrl-C")
 
     def handle(self, *args: Any, watch: bool, **options: Any) -> None:
-        while True:
-            overview = cache.overview()
-            if options["json"]:
-                self.stdout.write(json.dumps(overview))
-            else:
-                self._show(overview)
-            if not watch:
-                return
-            time.sleep(WATCH_EVERY_S)
+        try:
+            while True:
+                overview = cache.overview()
+                if options["json"]:
+                    self.stdout.write(json.dumps(overview))
+                else:
+                    self.stdout.write((CLEAR if watch else "") + _text(overview))
+                self.stdout.flush()
+                if not watch:
+                    return
+                time.sleep(WATCH_EVERY_S)
+        except KeyboardInterrupt:
+            return  # that is how watching ends
 
-    def _show(self, overview: dict[str, Any]) -> None:
-        console = Console(width=120)
-        table = Table("family", "reads", "hits", "memory", "stale", "failed", "load p95", "saved")
-        for row in overview["families"]:
-            table.add_row(
-                row["name"],
-                str(row["reads"]),
-                format_ratio(row["hit_ratio"]),
-                format_ratio(row["memory_ratio"]),
-                str(row["stale"] + row["fallback"]),
-                str(row["failed"]),
-                format_ms(row["load_p95_ms"]),
-                f"{row['saved_s']:.1f} s",
-            )
-        with console.capture() as shown:
-            console.print(table)
-        self.stdout.write(shown.get())
-        server = overview["server"]
-        if server["error"]:
-            self.stdout.write(f"The cache server is away: {server['error']}")
-        else:
-            self.stdout.write(
-                f"Store {server['version']}: {format_bytes(server['used_bytes'])} of "
-                f"{format_bytes(server['limit_bytes'])}, {server['keys']} keys, "
-                f"{server['evicted']} evicted ({server['policy']})."
-            )
-        for process in overview["processes"]:
-            self.stdout.write(
-                f"{process['process']}: store {process['store']}, memory {process['memory']}"
-            )
+
+def _text(overview: dict[str, Any]) -> str:
+    console = Console(width=WIDTH)
+    with console.capture() as shown:
+        console.print(_families(overview["families"]))
+        for line in (*_server(overview["server"]), *_processes(overview["processes"])):
+            console.print(line, highlight=False, markup=False)
+        advised = [row for row in overview["families"] if row["advice"]["ttl_s"] is not None]
+        if advised:
+            console.print(_advice(advised))
         if overview["error"]:
-            self.stdout.write(overview["error"])
+            console.print(overview["error"], highlight=False, markup=False)
+    return shown.get()
+
+
+def _families(rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        "family", "reads", "hits", "memory", "store", "stale", "failed", "waited", "load p95",
+        "saved", "oldest", "wrong", "pushed out", title="Last 15 minutes, all processes",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            row["name"],
+            str(row["reads"]),
+            format_ratio(row["hit_ratio"]),
+            format_ratio(row["memory_ratio"]),
+            format_ratio(row["store_ratio"]),
+            str(row["stale"] + row["fallback"]),
+            str(row["failed"]),
+            str(row["waited"]),
+            format_ms(row["load_p95_ms"]),
+            f"{row['saved_s']:.1f} s",
+            format_age(row["oldest_s"]),
+            format_ratio(row["audited_stale_ratio"]),
+            str(row["evicted"]),
+        )
+    return table
+
+
+def _advice(rows: list[dict[str, Any]]) -> Table:
+    table = Table("family", "fresh for", "advised", "why", "evidence", title="Lifetimes advised")
+    for row in rows:
+        advice = row["advice"]
+        table.add_row(
+            row["name"],
+            f"{row['ttl_s']:g} s",
+            f"{advice['ttl_s']:g} s",
+            advice["said"],
+            advice["evidence"],
+        )
+    return table
+
+
+def _server(server: dict[str, Any]) -> list[str]:
+    if server["error"]:
+        return [f"The cache server is away: {server['error']}"]
+    limit = format_bytes(server["limit_bytes"]) if server["limit_bytes"] else "no limit"
+    return [
+        f"Store {server['version']}: {format_bytes(server['used_bytes'])} of {limit}, "
+        f"{server['keys']} keys, {server['evicted']} evicted ({server['policy']})."
+    ]
+
+
+def _processes(processes: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{process['process']}: store {process['store']}, memory {process['memory']}, "
+        f"push lag {format_ms(process.get('push_lag_ms'))}"
+        for process in processes
+    ]
