@@ -31,11 +31,11 @@ def point(merged: Merged, *, sequence: int, at_s: int, span_s: float = 1.0) -> w
         span_s=span_s,
         requests=requests.n,
         errors=errors,
-        p50_ms=_ms(p50),
-        p95_ms=_ms(p95),
-        p99_ms=_ms(p99),
+        p50_ms=ms(p50),
+        p95_ms=ms(p95),
+        p99_ms=ms(p99),
         queries=queries.n,
-        query_p95_ms=_ms(queries.percentile(0.95)),
+        query_p95_ms=ms(queries.percentile(0.95)),
         cache_hit_ratio=_rounded(hit_ratio(merged), 4),
         price_age_p50_s=_rounded(age_p50, 2),
         price_age_p95_s=_rounded(age_p95, 2),
@@ -89,8 +89,8 @@ def tasks(merged: Merged) -> list[dict[str, Any]]:
             "runs": run.n,
             "failed": merged.counts.get(("task_failed", name), 0),
             "retried": merged.counts.get(("task_retry", name), 0),
-            "run_p95_ms": _ms(run.percentile(0.95)),
-            "wait_p95_ms": _ms(waits[name].percentile(0.95)) if name in waits else None,
+            "run_p95_ms": ms(run.percentile(0.95)),
+            "wait_p95_ms": ms(waits[name].percentile(0.95)) if name in waits else None,
         }
         for name, run in sorted(runs.items())
     ]
@@ -165,10 +165,10 @@ def _requests(merged: Merged) -> tuple[Histogram, int]:
 
 def _latency(row: Histogram) -> dict[str, float | None]:
     p50, p95, p99 = row.percentiles(QUANTILES)
-    return {"p50_ms": _ms(p50), "p95_ms": _ms(p95), "p99_ms": _ms(p99)}
+    return {"p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99)}
 
 
-def _ms(seconds: float | None) -> float | None:
+def ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 
 

@@ -81,6 +81,10 @@ class Span:
         ]
 
 
+def title_of(name: str) -> str:
+    return RANGES[name].title if name in RANGES else "15 minutes"
+
+
 def limits_of(name: str, now: datetime) -> tuple[datetime, datetime]:
     """Return begin and end of a named range; raises RangeUnknown."""
     if name == LIVE:
@@ -92,17 +96,23 @@ def limits_of(name: str, now: datetime) -> tuple[datetime, datetime]:
 
 
 def zoomed(begin_text: str, end_text: str, now: datetime) -> tuple[datetime, datetime]:
-    """Return the limits as an address gives them, in Unix seconds; raises RangeUnknown."""
-    try:
-        begin = datetime.fromtimestamp(float(begin_text), UTC)
-        end = min(datetime.fromtimestamp(float(end_text), UTC), now)
-    except (ValueError, OverflowError, OSError):
-        raise RangeUnknown(f"{begin_text} to {end_text}", ("Unix seconds",)) from None
+    """Return the limits as an address gives them, Unix seconds or ISO; raises RangeUnknown."""
+    begin, end = _instant(begin_text), min(_instant(end_text), now)
     if end - begin < SHORTEST:  # as a drag of the mouse may well be
         begin = end - SHORTEST
     if end - begin > LONGEST or begin < now - timedelta(days=400):
         raise RangeUnknown(f"{begin_text} to {end_text}", ("90 days at most, of the last 400",))
     return begin, end
+
+
+def _instant(text: str) -> datetime:
+    try:
+        if text.replace(".", "", 1).isdigit():
+            return datetime.fromtimestamp(float(text), UTC)
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
+        raise RangeUnknown(text[:40], ("Unix seconds", "2026-11-24T12:00")) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def span(begin: datetime, end: datetime, *, endpoint: str | None = None) -> Span:

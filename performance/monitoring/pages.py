@@ -32,20 +32,15 @@ class MonitorPage(pages.Page):
         return services.monitor.newest()
 
     def choose(self, query: Mapping[str, str]) -> dict[str, Any]:
-        chosen = services.monitor.range(query.get("range", ""))
-        live = chosen["range"] == history.LIVE
+        chosen = services.monitor.chosen(query)
+        live = chosen["is_live"]
         series = services.monitor.overview()["series"] if live else chosen["series"]
         step_s = 1 if live else chosen["step_s"]
         lines = {
             name: history.sparkline(series["times"], series[column], step_s)
             for name, column in CHARTS
         }
-        return {
-            **chosen,
-            "is_live": live,
-            "samples": services.monitor.samples(),
-            "sparklines": lines,
-        }
+        return {**chosen, "sparklines": lines}
 
 
 @pages.register

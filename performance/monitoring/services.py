@@ -18,7 +18,6 @@ from performance.core.stores import bus
 from performance.monitoring import (
     alerting,
     celery_hooks,
-    figures,
     history,
     http,
     live,
@@ -26,12 +25,13 @@ from performance.monitoring import (
     previewing,
     rendering,
     rollups,
+    screens,
     wire,
 )
 from performance.monitoring.conf import conf
-from performance.monitoring.errors import AlertActRefused, BadInput, RangeUnknown
+from performance.monitoring.errors import AlertActRefused, BadInput
 from performance.monitoring.leading import Monitor
-from performance.monitoring.models import AlertEvent, AlertRule, AlertState, RequestSample
+from performance.monitoring.models import AlertEvent, AlertRule, AlertState
 from performance.monitoring.recorder import StreamRecorder
 from performance.monitoring.stepping import State
 from performance.monitoring.tokens import issue as issue_token
@@ -48,7 +48,6 @@ __all__ = [
 
 MEASURED = frozenset({"web", "live", "worker", "beat", "monitor", "balance", "feed"})
 EVENTS_SHOWN = 50
-SAMPLES_SHOWN = 20
 ALARMED = (State.FIRING, State.RESOLVING, State.NO_DATA)
 LEVELS = {
     State.FIRING: "bad",
@@ -121,53 +120,9 @@ class PerformanceMonitor:
             "silent_s": None if at_s is None else round(max(0.0, time.time() - at_s), 1),
         }
 
-    def samples(self, limit: int = SAMPLES_SHOWN) -> list[dict[str, Any]]:
-        """Return the slowest and the failed requests of the last hour, the worst first."""
-        since = datetime.now(UTC) - timedelta(hours=1)
-        rows = RequestSample.objects.filter(at__gte=since).order_by("-duration_ms")[:limit]
-        return [
-            {
-                "at": f"{row.at:%H:%M}",
-                "route": row.route,
-                "status": row.status,
-                "duration_ms": row.duration_ms,
-                "sql_ms": row.sql_ms,
-                "sql_count": row.sql_count,
-                "cache_ms": row.cache_ms,
-                "other_ms": round(row.other_ms, 3),
-                "user_id": row.user_id,
-                "session": row.session_hash[:8],
-                "error": row.error,
-                "node": row.node,
-            }
-            for row in rows
-        ]
-
-    def range(self, name: str) -> dict[str, Any]:
-        """Return a longer range by minutes or hours; the live one when `name` is empty or wrong."""
-        ranges = [{"name": known, "chosen": known == name} for known in history.NAMES]
-        notice = ""
-        if name not in ("", history.LIVE):
-            try:
-                return {**self.stretch(name), "ranges": ranges, "notice": ""}
-            except RangeUnknown as error:
-                notice = str(error)
-        ranges[0]["chosen"] = True
-        return {"range": history.LIVE, "ranges": ranges, "notice": notice}
-
-    def stretch(self, name: str) -> dict[str, Any]:
-        """Return a longer range's columns and tables; raises RangeUnknown."""
-        span = history.span(*history.limits_of(name, datetime.now(UTC)))
-        whole = span.whole
-        return {
-            "range": name,
-            "title": history.RANGES[name].title,
-            "step_s": span.step_s,
-            "length_s": span.length_s,
-            "series": history.columns(span.points()),
-            "endpoints": figures.endpoints(whole, span.length_s),
-            "tasks": figures.tasks(whole),
-        }
+    def chosen(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the page's address asks for; see screens.py."""
+        return screens.choose(query)
 
     def prune(self) -> list[str]:
         """Drop what is older than the conf says; return the dropped partitions' names."""

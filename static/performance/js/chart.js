@@ -38,11 +38,13 @@ export function colour(token, alpha = 1) {
  *          series: {label: string, token?: string, kind?: "line"|"area"|"dashed"}[],
  *          bands?: [number, number][], format?: (value: number) => string,
  *          times?: number[], values?: (number|null)[][], window_s?: number, step_s?: number,
- *          zero?: boolean}} options
+ *          zero?: boolean, marks?: {at_s: number, label: string}[],
+ *          onZoom?: (from: number, to: number) => void}} options
  *   `label` says what the chart is, for those who cannot see it. `times` are unix seconds, `values`
  *   one list a series. `bands` fill between two series, by their places. Points closer than
  *   1.5 x `step_s` (default 1) are joined; a longer silence is drawn as a gap. Points older than
  *   `window_s` (default 900) before the newest are dropped. `zero` (default true) starts y at 0.
+ *   `marks` are upright lines, such as deploys. `onZoom` is called with what a drag has selected.
  * @returns {{push: (time: number, values: (number|null)[]) => void,
  *            set: (times: number[], values: (number|null)[][]) => void, stop: () => void}}
  */
@@ -133,7 +135,32 @@ function describe(place, { label, series: lines }, format, points) {
   place.setAttribute("aria-label", text);
 }
 
-function settings(Plot, { series: lines, bands = [], zero = true }, format, place) {
+const SHORTEST_DRAG_PX = 8;
+
+function zoom(plot, onZoom) {
+  if (!onZoom || plot.select.width < SHORTEST_DRAG_PX) return;
+  onZoom(plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x"));
+}
+
+function drawMarks(plot, marks) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = colour("info");
+  ctx.font = `${11 * devicePixelRatio}px sans-serif`;
+  ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+  for (const { at_s, label } of marks) {
+    const x = Math.round(plot.valToPos(at_s, "x", true));
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillText(label, x + 4 * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
+  }
+  ctx.restore();
+}
+
+function settings(Plot, { series: lines, bands = [], zero = true, marks = [], onZoom }, format, place) {
   const axis = {
     stroke: colour("muted"),
     grid: { stroke: colour("line"), width: 1 },
@@ -143,8 +170,8 @@ function settings(Plot, { series: lines, bands = [], zero = true }, format, plac
   return {
     ...size(place),
     tzDate: (seconds) => Plot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    cursor: { y: false, points: { size: 6 } },
-    hooks: { setCursor: [rest] },
+    cursor: { y: false, points: { size: 6 }, drag: { x: Boolean(onZoom), y: false, setScale: false } },
+    hooks: { setCursor: [rest], draw: [(plot) => drawMarks(plot, marks)], setSelect: [(plot) => zoom(plot, onZoom)] },
     legend: { live: true },
     padding: [8, 8, 0, 0],
     scales: {

@@ -1,15 +1,16 @@
 /** PerformanceMonitor: tiles, tables and charts move each second; a longer range stands still. */
 import { chart } from "./chart.js";
-import { bind, format, page, table } from "./page.js";
+import { bind, element, format, page, table } from "./page.js";
 
 const ENDPOINTS = [
-  { heading: true, cell: (row) => row.endpoint },
+  { heading: true, cell: (row) => element("a", { href: `?${new URLSearchParams({ range: "15m", endpoint: row.endpoint })}` }, row.endpoint) },
   { className: "num", cell: (row) => row.per_minute },
   { className: "num", cell: (row) => format.ms(row.p50_ms) },
   { className: "num", cell: (row) => format.ms(row.p95_ms) },
   { className: "num", cell: (row) => format.ms(row.p99_ms) },
   { className: "num", cell: (row) => row.errors },
   { className: "num", cell: (row) => format.ratio(row.time_ratio) },
+  { className: "num narrow-hide", cell: (row) => format.bytes(row.grown_bytes) },
 ];
 
 const PROCESSES = [
@@ -22,6 +23,28 @@ const PROCESSES = [
   { className: "num narrow-hide", cell: (row) => format.ms(row.cost_ms) },
   { className: "num", cell: (row) => row.dropped },
   { className: "num", cell: (row) => `${row.silent_s} s` },
+  { className: "mono narrow-hide", cell: (row) => row.build || null },
+];
+
+const HOSTS = [
+  { heading: true, cell: (row) => row.name },
+  { className: "num", cell: (row) => row.cores },
+  { className: "num", cell: (row) => format.ratio(row.cpu_ratio) },
+  { className: "num", cell: (row) => row.load },
+  { className: "num", cell: (row) => format.bytes(row.memory_used_bytes) },
+  { className: "num narrow-hide", cell: (row) => format.bytes(row.memory_bytes) },
+  { className: "num", cell: (row) => format.bytes(row.disk_used_bytes) },
+  { className: "num narrow-hide", cell: (row) => format.bytes(row.disk_bytes) },
+  { className: "num", cell: (row) => `${row.silent_s} s` },
+];
+
+const OUTGOING = [
+  { heading: true, cell: (row) => row.host },
+  { className: "num", cell: (row) => row.requests },
+  { className: "num", cell: (row) => row.failed },
+  { className: "num", cell: (row) => format.ms(row.p50_ms) },
+  { className: "num", cell: (row) => format.ms(row.p95_ms) },
+  { className: "num", cell: (row) => format.ms(row.p99_ms) },
 ];
 
 const TASKS = [
@@ -69,17 +92,36 @@ const CHARTS = [
   },
 ];
 
+/** What last week's same time is called in the columns, for those charts that show it. */
+const LAST_WEEK = { "#chart-throughput": "week_per_second", "#chart-latency": "week_p95_ms", "#chart-errors": "week_error_ratio" };
+
 const chosen = document.getElementById("chosen");
+const onePage = document.getElementById("endpoint-page");
+const deploys = JSON.parse(document.getElementById("deploys").textContent);
+const marks = deploys.map(({ at_s, build }) => ({ at_s, label: build }));
 let drawn;
 let drawnFrom;
+
+/** A drag on a chart is a zoom: the same page from there to there. */
+function onZoom(from, to) {
+  const asked = new URLSearchParams(location.search);
+  asked.set("from", Math.floor(from));
+  asked.set("to", Math.ceil(to));
+  location.search = asked;
+}
 
 function draw(series) {
   const options = chosen
     ? { step_s: Number(chosen.dataset.step), window_s: Number(chosen.dataset.length) }
     : {};
-  drawn = CHARTS.map(({ place, columns, point, ...rest }) => chart(place, {
-    ...rest, ...options, times: series.times, values: columns.map((name) => series[name]),
-  }));
+  drawn = CHARTS.filter(({ place }) => document.querySelector(place)).map(({ place, columns, point, series: lines, ...rest }) => {
+    const week = LAST_WEEK[place];
+    const all = week && series[week] ? [...columns, week] : columns;
+    const named = all === columns ? lines : [...lines, { label: "a week before", token: "muted", kind: "dashed" }];
+    return chart(place, {
+      ...rest, ...options, marks, onZoom, series: named, times: series.times, values: all.map((name) => series[name]),
+    });
+  });
 }
 
 function charts(data) {
@@ -107,6 +149,7 @@ function tiles({ latest, minute, cache, processes, firing }) {
   bind("memory", format.bytes(latest.memory_bytes));
   bind("processes", `${processes.length} processes`);
   bind("firing", firing, { level: firing ? "bad" : "" });
+  bind("queue_depth", latest.queue_depth);
 }
 
 function itself(monitor) {
@@ -119,24 +162,29 @@ function itself(monitor) {
   bind("monitor_lost", monitor.minutes_lost);
 }
 
+function render(data) {
+  charts(data);
+  tiles(data);
+  itself(data.monitor);
+  bind("window", data.window_s);
+  bind("beat_late", data.beat_late_p95_s === null ? null : `${data.beat_late_p95_s} s`);
+  if (!chosen) {
+    table("#endpoints", data.endpoints, {
+      key: (row) => row.endpoint, columns: ENDPOINTS, empty: "No request was counted.",
+    });
+  }
+  table("#processes", data.processes, {
+    key: (row) => `${row.node}|${row.pid}`, columns: PROCESSES, empty: "No process has been heard of.",
+  });
+  table("#hosts", data.hosts, { key: (row) => row.name, columns: HOSTS, empty: "No host has been heard of." });
+  table("#outgoing", data.outgoing, { key: (row) => row.host, columns: OUTGOING, empty: "None was asked." });
+  table("#tasks", data.tasks, { key: (row) => row.task, columns: TASKS, empty: "No task ran." });
+}
+
 page({
   update({ latest }) {
     if (chosen || !drawn || !latest?.at_s) return;
     CHARTS.forEach(({ point }, index) => drawn[index].push(latest.at_s, point(latest)));
   },
-  render(data) {
-    charts(data);
-    tiles(data);
-    itself(data.monitor);
-    bind("window", data.window_s);
-    if (!chosen) {
-      table("#endpoints", data.endpoints, {
-        key: (row) => row.endpoint, columns: ENDPOINTS, empty: "No request was counted.",
-      });
-    }
-    table("#processes", data.processes, {
-      key: (row) => `${row.node}|${row.pid}`, columns: PROCESSES, empty: "No process has been heard of.",
-    });
-    table("#tasks", data.tasks, { key: (row) => row.task, columns: TASKS, empty: "No task ran." });
-  },
+  render: onePage ? charts : render,
 });
