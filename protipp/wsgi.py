@@ -14,12 +14,18 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "protipp.settings")
 
 django_application = get_wsgi_application()  # sets Django up: the imports below need its models
 
-from performance.balancing.services import announce_this_process, wsgi_healthz  # noqa: E402
+from performance.balancing.services import (  # noqa: E402
+    announce_this_process,
+    wsgi_arrivals,
+    wsgi_healthz,
+)
 from performance.caching.services import wsgi_cache  # noqa: E402
 from performance.cdn.services import serve_static  # noqa: E402
 from performance.monitoring.services import wsgi_monitor  # noqa: E402
 
-application = wsgi_healthz(wsgi_monitor(serve_static(wsgi_cache(django_application))))
+application = wsgi_healthz(
+    wsgi_arrivals(wsgi_monitor(serve_static(wsgi_cache(django_application))))
+)
 announce_this_process()
 
 # What was loaded stays: a full collection in the midst of requests has less to walk over.

@@ -17,6 +17,7 @@ from dataclasses import replace
 import psutil
 import redis
 
+from performance.balancing.arrivals import take_p95_ms
 from performance.balancing.errors import NodeRefused
 from performance.balancing.nodes import Node
 from performance.balancing.registry import Registry
@@ -89,4 +90,5 @@ class Heartbeat:
                 self._node,
                 memory_bytes=process.memory_info().rss,
                 cpu_ratio=round(process.cpu_percent() / 100, 3),
+                queue_p95_ms=take_p95_ms() if self._node.kind == "web" else None,
             )

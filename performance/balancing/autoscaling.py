@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from django.db import connection
 
@@ -13,10 +14,13 @@ from performance.balancing import decisions, scaling
 from performance.balancing.conf import BalancingConf
 from performance.balancing.errors import SupervisorFailed
 from performance.balancing.executor import Executor
+from performance.balancing.floors import Floors
+from performance.balancing.forecasting import Forecast, nodes_for
 from performance.balancing.haproxy import BACKENDS
 from performance.balancing.models import DrainOrder, ScaleTarget
 from performance.balancing.nodes import Node, free_ids
 from performance.balancing.runtime import View
+from performance.core import signals
 
 AUTOSCALER = "autoscaler"
 BOOT_LIMIT_S = 30.0
@@ -33,6 +37,7 @@ class KindState:
     verdict: scaling.Verdict | None = None
     starting: dict[str, float] = field(default_factory=dict)
     """Name of a node that was started -> until when it is waited for."""
+    forecast: Forecast | None = None
     short_since: float | None = None
     had: int = 0
     """The most nodes seen since the wanted number fell; when there are fewer now, one died."""
@@ -46,6 +51,10 @@ class Scaler:
         self._options = options
         self._executor = executor
         self.kinds = {kind: KindState() for kind in BACKENDS}
+        self._floors = Floors()
+        if options.forecast:
+            for kind, state in self.kinds.items():
+                state.forecast = Forecast(kind, options.forecast_lead_s)
         self._most_connections: int | None = None
         self._asked_at = -math.inf
 
@@ -59,10 +68,11 @@ class Scaler:
             self._forget_late(state)
             present = len(staying) + len(state.starting)
             others = sum(node.kind != kind for node in wanted)
-            sample = sample_of(kind, staying, view, present)
+            sample = self._ahead(kind, sample_of(kind, staying, view, present))
             state.verdict = scaling.decide(
                 state.memory, sample, policy_of(self._options, kind, self._cap(others))
             )
+            self._report(kind, state.verdict)
             pin = pins.get(kind)
             if pin is not None:
                 self._reach(
@@ -70,6 +80,27 @@ class Scaler:
                 )
             elif self._options.autoscale:
                 self._reach(kind, state.verdict.count, present, state.verdict.reason, token, wanted)
+
+    def _ahead(self, kind: str, sample: scaling.Sample) -> scaling.Sample:
+        """Add what is wanted before demand is there: by the calendar, and by the time of week."""
+        wants, unknown = self._floors.of(kind)
+        forecast = self.kinds[kind].forecast
+        if forecast is not None and sample.in_use is not None and sample.queued is not None:
+            now = datetime.now(UTC)
+            forecast.look(sample.in_use + sample.queued, now)
+            usual = forecast.demand(now)
+            if usual is not None:
+                share = self._options.target_utilisation
+                wants = wants | {"forecast": nodes_for(usual, self._options.slots(kind), share)}
+        return replace(sample, floors=wants, unknown=unknown)
+
+    @staticmethod
+    def _report(kind: str, verdict: scaling.Verdict) -> None:
+        """Tell monitoring what alerts can be made of: the queue, and nodes that cannot be had."""
+        seen = verdict.inputs
+        signals.recorder.gauge("queue", f"proxy {kind}", float(seen["queued"] or 0))
+        short = max(0, seen["raw"] - seen["ceiling"])
+        signals.recorder.gauge("queue", f"nodes short {kind}", float(short))
 
     def _cap(self, others: int) -> int | None:
         now = time.monotonic()
@@ -184,7 +215,13 @@ def sample_of(
     queued = backend.queued + sum(server.queued for server in view.of(kind).values())
     return scaling.Sample(
         at_s=time.monotonic(), ready=present, in_use=in_use, queued=queued,
-        # Little's law again: how long the queue is over how fast it empties.
-        queue_ms=1000.0 * queued / max(1, backend.rate_per_s),
+        # Where nodes do not tell it, Little's law again: the queue over how fast it empties.
+        queue_ms=_queue_ms(staying, 1000.0 * queued / max(1, backend.rate_per_s)),
         cpu_ratio=cpu_ratio,
     )  # fmt: skip
+
+
+def _queue_ms(staying: Sequence[Node], by_length_ms: float) -> float:
+    """Return the worst node's 95th percentile of waiting; the mean by length where none tells."""
+    told = [node.queue_p95_ms for node in staying if node.queue_p95_ms is not None]
+    return max(told, default=by_length_ms)

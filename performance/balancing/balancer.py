@@ -25,6 +25,7 @@ from performance.balancing.nodes import Node
 from performance.balancing.registry import Registry
 from performance.balancing.runtime import Runtime, View
 from performance.balancing.site import Site
+from performance.balancing.steering import steered, weighed, weights
 from performance.core import broadcast
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Balancer:
     ) -> None:  # fmt: skip
         self._site = site
         self._bus = bus
-        self._options = options
+        self._options = self._given = options
         self._executor = executor
         self._binary = binary
         self._registry = Registry(bus, options)
@@ -64,6 +65,7 @@ class Balancer:
         """Do one round under this fencing token. Raises Fenced, or django.db.DatabaseError."""
         now = time.monotonic()
         view = self._look()
+        self._options = steered(self._given)
         orders = list(DrainOrder.objects.filter(done_at=None).order_by("id"))
         wanted = self._members(view, {order.node_id for order in orders})
         view = self._send(wanted, token) or view
@@ -94,7 +96,8 @@ class Balancer:
             booting = frozenset(node.id for node in self._wanted) - self._heard
         known = [node for node in self._wanted if node.id not in self._stopped]
         members = reconcile.membership(known, announced, view, booting)
-        return [replace(node, draining=node.id in draining) for node in members]
+        drained = [replace(node, draining=node.id in draining) for node in members]
+        return weighed(drained, weights(), self._options.policy)
 
     def _announced(self) -> list[Node] | None:
         """Return who is in the registry, less the ones just stopped; None when it is away."""

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from performance.core.conf import load
 
-POLICIES = ("leastconn", "random(2)", "roundrobin", "source")
+POLICIES = ("leastconn", "random(2)", "roundrobin", "weighted", "source", "session")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +25,16 @@ class BalancingConf:
     slots_live: int = 5_000
     """Sockets a live node holds."""
     policy: str = "leastconn"
-    """How the proxy chooses: leastconn, random(2), roundrobin or source."""
+    """How the proxy chooses. leastconn: the least busy node. random(2): the less busy of two at
+    random. roundrobin: in turn. weighted: in turn, by slots or by weights set by hand. source: one
+    address stays with one node. session: one session stays with one node, the rest is spread.
+    A node that is full spills over in all of them. The page can set another at run time."""
 
     queue_timeout_s: float = 1.0
     """How long a request may wait for a slot; then it gets a 503 that says when to come back."""
+    shed_above: int = 64
+    """Requests that wait in the queue; above it those of nobody in particular get a 503 at once,
+    while staff and holders of a key go on waiting, and before the others. 0 sheds nobody."""
     connect_timeout_ms: int = 200
     """A node that does not accept within this is tried elsewhere."""
     server_timeout_s: int = 30
@@ -83,6 +89,13 @@ class BalancingConf:
     """Nodes are stopped only down to the highest number wanted in this time."""
     up_every_s: float = 15.0
     down_every_s: float = 60.0
+    forecast: bool = True
+    """Have the nodes ahead that this time of the week asked for in the weeks before."""
+    forecast_lead_s: float = 600.0
+    fixtures_lead_s: float = 900.0
+    """How long before matches begin their audience is expected."""
+    fixtures_per_node: int = 200
+    """Matches that begin together, of whose audience one web node takes care."""
     database_reserve: int = 20
     """Connections kept for workers, feeds and people when nodes are capped by the database."""
     database_per_node: int = 8
@@ -102,6 +115,10 @@ class BalancingConf:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 _refuse(name, getattr(self, name), "above 0")
+        if self.shed_above < 0:
+            _refuse("shed_above", self.shed_above, "from 0 up, and 0 sheds nobody")
+        if self.fixtures_lead_s < 0 or self.forecast_lead_s < 0:
+            _refuse("fixtures_lead_s or forecast_lead_s", "below 0", "from 0 up")
         if self.gone_after_s < 2 * self.heartbeat_s:
             _refuse("gone_after_s", self.gone_after_s, "at least two heartbeats (heartbeat_s)")
         for name in ("unlimited_networks", "metrics_networks", "node_networks"):
@@ -121,8 +138,8 @@ _POSITIVE = (
     "tunnel_timeout_s", "client_header_timeout_s", "max_connections", "max_body_bytes",
     "drain_timeout_s", "drain_spread_s", "requests_per_10s", "connections_per_10s",
     "connections_per_address", "micro_cache_s", "heartbeat_s", "tick_s", "scale_every_s",
-    "queue_target_ms",
-    "stable_window_s", "panic_window_s", "database_per_node", "decisions_kept_days",
+    "queue_target_ms", "fixtures_per_node", "stable_window_s", "panic_window_s",
+    "database_per_node", "decisions_kept_days",
 )  # fmt: skip
 
 

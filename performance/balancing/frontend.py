@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from performance.balancing import sorry
+from performance.balancing import privilege, sorry
 from performance.balancing.conf import BalancingConf
+from performance.balancing.edge import to_edge
 from performance.balancing.site import Site
 
 
@@ -25,10 +26,13 @@ def frontend(site: Site, options: BalancingConf) -> list[str]:
         *_limits(options),
         *_request_headers(site),
         *_metrics(options),
+        *privilege.request_rules(site, options),
         *_shared(site),
         "  use_backend live if { path_beg /ws/ /sse/ }",
+        *to_edge(site),
         "  use_backend web_panic if { nbsrv(web) lt 1 }",
         "  default_backend web",
+        *privilege.response_rules(),
         *_response_headers(),
         "",
     ]
@@ -140,6 +144,11 @@ def cache_rules() -> list[str]:
         f"  http-response cache-store micro if {public} !{{ var(txn.asset) -m bool }}",
         '  http-response add-header Cache-Status "proxy; hit" if !{ srv_id -m found }',
     ]
+
+
+def shedding(options: BalancingConf) -> list[str]:
+    """Return what comes after the cache's rules: what is kept is given out to everybody."""
+    return _refusals(503, privilege.crowded(options)) if options.shed_above else []
 
 
 def _networks(networks: Sequence[str]) -> str:

@@ -13,17 +13,34 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from performance.balancing import sorry
+from performance.balancing import privilege, sorry
 from performance.balancing.conf import BalancingConf
+from performance.balancing.edge import edge_frame
 from performance.balancing.errors import ProxyConfigRefused
-from performance.balancing.frontend import by_map, cache_rules, frontend, retry_after
+from performance.balancing.frontend import (
+    by_map,
+    cache_rules,
+    frontend,
+    retry_after,
+    shedding,
+)  # fmt: skip
 from performance.balancing.nodes import Node, check_node
 from performance.balancing.site import Site, refuse_unusable
 
 CHECK_TIMEOUT_S = 10
-WEIGHT = 100
 BACKENDS = {"web": ("web", "web_panic"), "live": ("live",)}
 """Where a node of each kind stands; the panic twin has no checks."""
+_CONSISTENT = ["  hash-type consistent", "  hash-balance-factor 150"]
+"""A node that leaves moves its own share only; one that has half more than the mean spills over."""
+BALANCE = {
+    "leastconn": ["  balance leastconn"],
+    "random(2)": ["  balance random(2)"],
+    "roundrobin": ["  balance roundrobin"],
+    "weighted": ["  balance roundrobin"],
+    "source": ["  balance source", *_CONSISTENT],
+    "session": ["  balance hash var(txn.spread)", *_CONSISTENT],
+}
+"""The lines of each policy: only algorithms to which servers can be added at run time."""
 
 
 def render(site: Site, nodes: Iterable[Node], options: BalancingConf, token: int = 0) -> str:
@@ -34,7 +51,8 @@ def render(site: Site, nodes: Iterable[Node], options: BalancingConf, token: int
     """
     refuse_unusable(site)
     frame = _frame(site, options)
-    digest = hashlib.sha256(frame.encode()).hexdigest()[:16]
+    only_by_reload = frame + repr(_heads(site, options))
+    digest = hashlib.sha256(only_by_reload.encode()).hexdigest()[:16]
     believed = [check_node(node, options.node_networks) for node in nodes]
     believed.sort(key=lambda node: (node.kind, node.id))
     return (
@@ -52,7 +70,7 @@ def digest_of(text: str) -> str:
 
 def server_words(node: Node, options: BalancingConf, *, panic: bool) -> str:
     """Return what follows the name on a `server` line, and in `add server` alike."""
-    weight = 0 if node.draining else WEIGHT  # zero is HAProxy's own way to say "drain"
+    weight = 0 if node.draining else node.weight  # zero is HAProxy's own way to say "drain"
     words = f"{node.address} maxconn {node.slots} weight {weight}"
     if panic:
         return words
@@ -71,6 +89,7 @@ def _frame(site: Site, options: BalancingConf) -> str:
             *_caches(options),
             *frontend(site, options),
             *_stats(site),
+            *edge_frame(site),
             "",
         ]
     )
@@ -141,6 +160,7 @@ def _caches(options: BalancingConf) -> list[str]:
         "  stick-table type ipv6 size 100k expire 60s "
         "store conn_cur,conn_rate(10s),http_req_rate(10s)",
         "",
+        *privilege.table(),
     ]
 
 
@@ -158,18 +178,23 @@ def _stats(site: Site) -> list[str]:
     ]
 
 
-def _backends(site: Site, nodes: Sequence[Node], options: BalancingConf) -> str:
+def _heads(site: Site, options: BalancingConf) -> dict[str, list[str]]:
+    """Return what stands above the servers of each backend."""
     host = next((host.strip("*") for host in site.hosts if host.strip("*.")), "localhost")
     check = [
         "  option httpchk",
         f"  http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host {host.lstrip('.')}",
         "  http-check expect status 200",
     ]
-    heads = {
-        "web": [f"  balance {options.policy}", *check, *cache_rules()],
+    return {
+        "web": [*BALANCE[options.policy], *check, *cache_rules(), *shedding(options)],
         "web_panic": ["  balance random(2)"],
         "live": ["  balance leastconn", *check],
     }
+
+
+def _backends(site: Site, nodes: Sequence[Node], options: BalancingConf) -> str:
+    heads = _heads(site, options)
     lines: list[str] = []
     for kind, names in BACKENDS.items():
         for name in names:

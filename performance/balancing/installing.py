@@ -42,6 +42,8 @@ def render_proxy(
     session_cookie: str = "sessionid",
     static_url: str = "/static/",
     secure: bool = False,
+    edge: str = "",
+    origin_port: int | None = None,
 ) -> str:
     """Write haproxy.cfg for these nodes into `directory` and return its text.
 
@@ -53,6 +55,7 @@ def render_proxy(
     site = Site(
         port=port, directory=Path(directory), bind=bind, stats_port=stats_port,
         hosts=tuple(hosts), session_cookie=session_cookie, static_url=static_url, secure=secure,
+        edge=edge, origin_port=origin_port,
     )  # fmt: skip
     text = haproxy.render(site, nodes, conf())
     haproxy.install(site, text, haproxy_binary())

@@ -18,6 +18,8 @@ class Decision(models.Model):
         LEAVE = "leave", "take out"
         RELOAD = "reload", "reload the proxy"
         FAILED = "failed", "could not"
+        POLICY = "policy", "choose otherwise"
+        WEIGHT = "weight", "set a weight"
 
     at = models.DateTimeField(auto_now_add=True)
     action = models.CharField(max_length=16, choices=Action.choices)
@@ -37,6 +39,7 @@ class Decision(models.Model):
             ("view_balancer", "Can see the balancer page"),
             ("drain_node", "Can drain a node"),
             ("scale_nodes", "Can set how many nodes there are"),
+            ("steer_proxy", "Can set how the proxy chooses, and nodes' weights"),
         ]
 
     def __str__(self) -> str:
@@ -78,3 +81,54 @@ class ScaleTarget(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} {self.kind}, set by {self.by}"
+
+
+class Steering(models.Model):
+    """How the proxy chooses, as a person set it on the page; without a row the settings decide."""
+
+    only = models.BooleanField(primary_key=True, default=True, editable=False)
+    """There is one row at most."""
+    policy = models.CharField(max_length=16)
+    by = models.CharField(max_length=150)
+    set_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = verbose_name_plural = "steering"
+        constraints = [models.CheckConstraint(condition=Q(only=True), name="one_steering")]
+
+    def __str__(self) -> str:
+        return f"{self.policy}, set by {self.by}"
+
+
+class NodeWeight(models.Model):
+    """The share of a node beside the others, set by hand: 100 is everybody's own, 1 to 256."""
+
+    node_id = models.CharField(max_length=63, primary_key=True)
+    weight = models.PositiveSmallIntegerField()
+    by = models.CharField(max_length=150)
+    set_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(weight__gte=1, weight__lte=256), name="weight_that_haproxy_takes"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node_id}: {self.weight}"
+
+
+class DemandSlot(models.Model):
+    """What ten minutes of the week usually ask for: slots in use and requests in the queue."""
+
+    kind = models.CharField(max_length=8)
+    slot = models.PositiveSmallIntegerField(help_text="From Monday 00:00 UTC, 0 to 1007.")
+    mean = models.FloatField()
+    weeks = models.PositiveIntegerField(help_text="In how many weeks it was seen.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "slot"], name="one_demand_a_slot")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.slot}: {self.mean:.1f}"

@@ -12,6 +12,8 @@ from performance.balancing.errors import NodeRefused
 KINDS = ("web", "live")
 MOST_SLOTS = {"web": 1_024, "live": 20_000}
 """Above these no process of ours could keep its promise."""
+WEIGHT = 100
+"""Everybody's own, where nobody set another."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _BUILD = re.compile(r"[A-Za-z0-9._-]{0,40}")
 
@@ -27,10 +29,14 @@ class Node:
     slots: int
     build: str = ""
     draining: bool = False
+    weight: int = WEIGHT
+    """Its share beside the others, 1 to 256; what a node announces of it is not believed."""
     memory_bytes: int = 0
     cpu_ratio: float | None = None
     """Share of one core in use since the last heartbeat; None when it is not known."""
     in_flight: int | None = None
+    queue_p95_ms: float | None = None
+    """How long requests waited before this node took them up; None where it is not measured."""
     started_at: float = 0.0
     """Seconds since 1970, by the node's clock; only shown, never compared."""
 
@@ -63,7 +69,7 @@ def check_node(node: Node, networks: Sequence[str]) -> Node:
         raise refuse("slots", f"a number from 1 to {MOST_SLOTS[node.kind]}")
     if not isinstance(node.build, str) or not _BUILD.fullmatch(node.build):
         raise refuse("build", "up to 40 letters, digits, '.', '_' or '-'")
-    for field in ("memory_bytes", "cpu_ratio", "in_flight", "started_at"):
+    for field in ("memory_bytes", "cpu_ratio", "in_flight", "queue_p95_ms", "started_at"):
         value = getattr(node, field)
         if value is not None and not _is_finite(value):
             raise refuse(field, "a number from 0 up")

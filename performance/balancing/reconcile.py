@@ -18,8 +18,8 @@ from pathlib import Path
 from performance.balancing import haproxy
 from performance.balancing.conf import BalancingConf
 from performance.balancing.errors import Fenced, ProxyRefused
-from performance.balancing.haproxy import BACKENDS, WEIGHT
-from performance.balancing.nodes import Node
+from performance.balancing.haproxy import BACKENDS
+from performance.balancing.nodes import WEIGHT, Node
 from performance.balancing.runtime import Master, Runtime, Server, View
 from performance.balancing.site import Site
 
@@ -93,7 +93,7 @@ def _differences(backend: str, node: Node, server: Server | None) -> Iterator[Ch
         yield change("move")
     if server.slots != node.slots:
         yield change("slots")
-    if (server.weight == 0) != node.draining:
+    if server.weight != (0 if node.draining else node.weight):
         yield change("weight")
     if server.status == "MAINT":
         yield change("enable")
@@ -128,7 +128,7 @@ def _apply_one(change: Change, runtime: Runtime, options: BalancingConf) -> bool
     elif change.action == "slots":
         runtime.set_slots(backend, name, node.slots)
     elif change.action == "weight":
-        runtime.set_weight(backend, name, 0 if node.draining else WEIGHT)
+        runtime.set_weight(backend, name, 0 if node.draining else node.weight)
     else:
         runtime.change(f"enable server {backend}/{name}")
     return True
@@ -189,7 +189,14 @@ def nodes_of(text: str) -> list[Node]:
         if kind and server:
             name, address, slots, weight = server.groups()
             found.append(
-                Node(id=name, kind=kind, address=address, slots=int(slots), draining=weight == "0")
+                Node(
+                    id=name,
+                    kind=kind,
+                    address=address,
+                    slots=int(slots),
+                    draining=weight == "0",
+                    weight=int(weight) or WEIGHT,
+                )
             )
     return found
 

@@ -24,7 +24,7 @@ INDEX = "balancing:nodes"
 PREFIX = "balancing:node:"
 MOST_PROCESSES = 512
 LONGEST_BYTES = 2_048
-_FIELDS = frozenset(Node.__dataclass_fields__)
+_FIELDS = frozenset(Node.__dataclass_fields__) - {"weight"}  # the balancer's to give
 _refused: dict[str, str] = {}
 """Member -> what was wrong with it, so that one lie is one log line and not one a second."""
 
@@ -117,6 +117,7 @@ def _merge(processes: Iterable[Node]) -> list[Node]:
             memory_bytes=first.memory_bytes + node.memory_bytes,
             cpu_ratio=_sum(first.cpu_ratio, node.cpu_ratio),
             in_flight=_sum(first.in_flight, node.in_flight),
+            queue_p95_ms=_worst(first.queue_p95_ms, node.queue_p95_ms),
             draining=first.draining or node.draining,
         )
     return list(merged.values())
@@ -124,6 +125,11 @@ def _merge(processes: Iterable[Node]) -> list[Node]:
 
 def _sum(one: Any, other: Any) -> Any:
     return one if other is None else other if one is None else one + other
+
+
+def _worst(one: float | None, other: float | None) -> float | None:
+    known = [value for value in (one, other) if value is not None]
+    return max(known) if known else None
 
 
 def _one_an_address(nodes: Iterable[Node]) -> list[Node]:

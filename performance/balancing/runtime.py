@@ -188,7 +188,7 @@ def _server(row: dict[str, str]) -> Server:
         if row["status"] != "no check"
         else "no check",
         address=row["addr"],
-        weight=_number(row["weight"]),
+        weight=_number(row["uweight"]),  # as it was set; `weight` is what a slow start makes of it
         slots=_number(row["slim"]),
         sessions=_number(row["scur"]),
         queued=_number(row["qcur"]),

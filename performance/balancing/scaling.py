@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +31,13 @@ class Sample:
     """Slots in use, over all nodes."""
     queued: int | None
     queue_ms: float | None = None
-    """How long a request waits for its slot."""
+    """How long a request waits for its slot: the 95th percentile where nodes tell it."""
     cpu_ratio: float | None = None
     """Mean share of a core that the nodes use, 0 to 1."""
+    floors: Mapping[str, int] = field(default_factory=dict)
+    """Nodes wanted ahead of demand, by who wants them: fixtures, the time of the week."""
+    unknown: tuple[str, ...] = ()
+    """The floors that could not be told now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +144,7 @@ def _wants(memory: Memory, sample: Sample, policy: Policy) -> tuple[dict[str, in
         missing.append("cpu")
     else:
         wants["cpu"] = math.ceil(round(present * sample.cpu_ratio / policy.utilisation, 6))
-    return wants, missing
+    return {**wants, **sample.floors}, [*missing, *sample.unknown]
 
 
 def _step(
@@ -191,51 +195,3 @@ def _remember(values: deque[tuple[float, int]], now: float, value: int, window_s
 def _mean(values: Iterable[tuple[float, int]], since_s: float) -> float:
     recent = [value for at, value in values if at >= since_s]
     return sum(recent) / len(recent) if recent else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
-    """What the scaler would have done with a recorded demand."""
-
-    verdicts: tuple[tuple[float, Verdict], ...]
-    node_hours: float
-    fixed_node_hours: float
-    """The same time with the maximum of nodes always on."""
-    short_s: float
-    """Time in which demand was above all slots of the nodes that were up."""
-
-
-def replay(demand: Iterable[Sample], policy: Policy, boot_s: float) -> Replay:
-    """Play recorded samples; `ready` in them is ignored, nodes start `boot_s` after the verdict."""
-    memory = Memory()
-    present, booting = policy.minimum, deque[tuple[float, int]]()
-    verdicts: list[tuple[float, Verdict]] = []
-    busy_s = total_s = short_s = 0.0
-    last_s: float | None = None
-    for seen in demand:
-        step_s = 0.0 if last_s is None else max(0.0, seen.at_s - last_s)
-        last_s = seen.at_s
-        while booting and booting[0][0] <= seen.at_s:
-            present += booting.popleft()[1]
-        coming = sum(count for _, count in booting)
-        busy_s += (present + coming) * step_s
-        total_s += step_s
-        load = (seen.in_use or 0) + (seen.queued or 0)
-        short_s += step_s if load > present * policy.slots else 0.0
-        sample = Sample(
-            at_s=seen.at_s, ready=present + coming, in_use=seen.in_use, queued=seen.queued,
-            queue_ms=seen.queue_ms, cpu_ratio=seen.cpu_ratio,
-        )  # fmt: skip
-        verdict = decide(memory, sample, policy)
-        if verdict.action == "scale_up":
-            booting.append((seen.at_s + boot_s, verdict.count - present - coming))
-        elif verdict.action == "scale_down":
-            present -= present + coming - verdict.count
-        if verdict.action != "hold":
-            verdicts.append((seen.at_s, verdict))
-    return Replay(
-        verdicts=tuple(verdicts),
-        node_hours=busy_s / 3600,
-        fixed_node_hours=policy.maximum * total_s / 3600,
-        short_s=short_s,
-    )

@@ -5,31 +5,41 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
 from typing import Any, TextIO
 
 import msgspec
 from django.utils import timezone
 
-from performance.balancing import autoscaling, decisions, scaling
+from performance.balancing import autoscaling, decisions, replaying
 from performance.balancing.announce import Heartbeat
+from performance.balancing.arrivals import wsgi_arrivals
 from performance.balancing.balancer import STATUS_KEY
-from performance.balancing.conf import conf
+from performance.balancing.conf import POLICIES, conf
 from performance.balancing.errors import BalancingError, LastNode, OutOfBounds, UnknownNode
+from performance.balancing.floors import register_floor
 from performance.balancing.health import asgi_healthz, wsgi_healthz
 from performance.balancing.installing import haproxy_binary, proxy_command, render_proxy
 from performance.balancing.leading import run_balancer
-from performance.balancing.models import Decision, DrainOrder, ScaleTarget
+from performance.balancing.models import (
+    Decision,
+    DrainOrder,
+    NodeWeight,
+    ScaleTarget,
+    Steering,
+)
 from performance.balancing.nodes import KINDS, Node
+from performance.balancing.recordings import samples
 from performance.balancing.registry import Registry
 from performance.balancing.site import Site
+from performance.balancing.steering import HEAVIEST, steered
+from performance.balancing.steering import weights as set_weights
 from performance.core import stores
 
 __all__ = [
-    "Autoscaler", "LoadBalancer", "Node", "Site", "announce_this_process", "asgi_healthz",
-    "autoscaler", "balancer", "drain", "haproxy_binary", "latest_decisions", "nodes",
-    "planned_node", "proxy_command", "render_proxy", "run_balancer", "scale", "targets",
-    "wsgi_healthz",
+    "POLICIES", "Autoscaler", "LoadBalancer", "Node", "Site", "announce_this_process",
+    "asgi_healthz", "autoscaler", "balancer", "drain", "haproxy_binary", "latest_decisions",
+    "nodes", "planned_node", "proxy_command", "register_floor", "render_proxy", "run_balancer",
+    "scale", "targets", "wsgi_arrivals", "wsgi_healthz",
 ]  # fmt: skip
 
 # --- this process as a node ---------------------------------------------------------------------
@@ -135,6 +145,49 @@ class LoadBalancer:
         decisions.record("drain", node_id=node_id, by=by, reason="the drain was taken back")
         return f"{node_id} takes requests again."
 
+    def policy(self) -> str:
+        """Return how the proxy chooses now: as set by hand, else by the settings. One query."""
+        return steered(conf()).policy
+
+    def choose(self, policy: str, *, by: str) -> str:
+        """Let the proxy choose by this policy from the next tick on; empty gives it back.
+
+        The proxy is reloaded for it, which loses nothing. BalancingError names the policies.
+        """
+        if policy and policy not in POLICIES:
+            raise BalancingError(
+                f"There is no policy {policy!r}; the policies are: {', '.join(POLICIES)}."
+            )
+        before = self.policy()
+        if policy:
+            Steering.objects.update_or_create(only=True, defaults={"policy": policy, "by": by})
+        else:
+            Steering.objects.all().delete()
+        after = policy or conf().policy
+        decisions.record("policy", by=by, reason=f"{after} instead of {before}")
+        return f"The proxy chooses by {after} from now on."
+
+    def weigh(self, node_id: str, weight: int | None, *, by: str) -> str:
+        """Give a node this share beside the others, 1 to 256; None gives it back its own."""
+        known = sorted(node["id"] for node in self.nodes())
+        if node_id not in known:
+            raise UnknownNode(node_id, known)
+        if weight is None:
+            NodeWeight.objects.filter(node_id=node_id).delete()
+            decisions.record("weight", node_id=node_id, by=by, reason="given back")
+            return f"{node_id} has its own weight again."
+        if not 1 <= weight <= HEAVIEST:
+            raise BalancingError(
+                f"A weight is {weight}; it must be 1 to {HEAVIEST}. To empty a node, drain it."
+            )
+        NodeWeight.objects.update_or_create(node_id=node_id, defaults={"weight": weight, "by": by})
+        decisions.record("weight", node_id=node_id, by=by, reason=f"{weight} asked for")
+        return f"{node_id} has the weight {weight} from now on; 100 is usual."
+
+    def weights(self) -> dict[str, int]:
+        """Return the weights that were set by hand. One query."""
+        return set_weights()
+
 
 class Autoscaler:
     """How many nodes there should be: by demand, or as a person says."""
@@ -161,51 +214,19 @@ class Autoscaler:
         decisions.record("pin", kind=kind, by=by, reason="given back to the autoscaler")
         return f"Demand decides over {kind} nodes again."
 
-    def replay(self, lines: TextIO, kind: str = "web", boot_s: float = 5.0) -> scaling.Replay:
+    def replay(self, lines: TextIO, kind: str = "web", boot_s: float = 5.0) -> replaying.Replay:
         """Play a recorded demand, one JSON object a line, through the scaler's own rules.
 
         Each has `at_s` and `in_use`, and may have `queued`, `queue_ms` and `cpu_ratio`.
         BalancingError names the first line that cannot be read.
         """
         _refuse_unknown_kind(kind)
-        return scaling.replay(_samples(lines), autoscaling.policy_of(conf(), kind), boot_s)
+        return replaying.replay(samples(lines), autoscaling.policy_of(conf(), kind), boot_s)
 
 
 def _refuse_unknown_kind(kind: str) -> None:
     if kind not in KINDS:
         raise BalancingError(f"There are no {kind!r} nodes; the kinds are: {', '.join(KINDS)}.")
-
-
-class _Recorded(msgspec.Struct):
-    at_s: float
-    in_use: int
-    queued: int = 0
-    queue_ms: float | None = None
-    cpu_ratio: float | None = None
-
-
-def _samples(lines: TextIO) -> Iterable[scaling.Sample]:
-    last_s = float("-inf")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            seen = msgspec.json.decode(line, type=_Recorded)
-        except msgspec.MsgspecError as error:
-            raise BalancingError(
-                f"Line {number} is no sample ({error}); it looks like "
-                '{"at_s": 0, "in_use": 12, "queued": 0}.'
-            ) from None
-        if seen.at_s < last_s or seen.in_use < 0 or seen.queued < 0:
-            raise BalancingError(
-                f"Line {number} goes back in time or below zero: at_s {seen.at_s}, in_use "
-                f"{seen.in_use}, queued {seen.queued}."
-            )
-        last_s = seen.at_s
-        yield scaling.Sample(
-            at_s=seen.at_s, ready=0, in_use=seen.in_use, queued=seen.queued,
-            queue_ms=seen.queue_ms, cpu_ratio=seen.cpu_ratio,
-        )  # fmt: skip
 
 
 balancer = LoadBalancer()

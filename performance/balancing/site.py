@@ -32,6 +32,10 @@ class Site:
     static_url: str = "/static/"
     secure: bool = False
     """True when people reach the site by https, which ends before this proxy."""
+    edge: str = ""
+    """Address and port of a Varnish that answers what may be shared; empty: none."""
+    origin_port: int | None = None
+    """The door on loopback by which the edge fetches; needed with `edge`."""
 
     @property
     def config_path(self) -> Path:
@@ -56,6 +60,11 @@ def refuse_unusable(site: Site) -> None:
             f"The proxy's bind address is {site.bind!r}; it must be an IP address, such as "
             "127.0.0.1 or 0.0.0.0."
         ) from None
+    if site.edge and (not site.origin_port or not re.fullmatch(r"[0-9a-z.\-]+:\d+", site.edge)):
+        raise BalancingError(
+            f"The edge is {site.edge!r} with origin port {site.origin_port}; it must be host:port, "
+            "and the port must be given. Set PROTIPP_EDGE and PROTIPP_ORIGIN_PORT."
+        )
     folder = str(site.directory)
     if not site.directory.is_absolute() or re.search(r"[^\w./ +:@-]", folder):
         raise BalancingError(

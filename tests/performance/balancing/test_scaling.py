@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from django.core.management import CommandError, call_command
 
-from performance.balancing import scaling
+from performance.balancing import replaying
 from performance.balancing.scaling import Memory, Policy, Sample, decide
 
 POLICY = Policy(slots=10, minimum=2, maximum=8)
@@ -127,7 +127,7 @@ def test_a_replayed_day_costs_fewer_node_hours_than_the_maximum_and_is_never_sho
         look(60.0 * minute, in_use=5 + (40 if 600 < minute < 720 else 0)) for minute in range(1440)
     ]
 
-    done = scaling.replay(day, POLICY, boot_s=5)
+    done = replaying.replay(day, POLICY, boot_s=5)
 
     assert done.node_hours < 0.5 * done.fixed_node_hours
     assert done.short_s <= 120  # the step itself, at a sample a minute

@@ -17,6 +17,8 @@ def application(environ, start_response):
         time.sleep(float(environ["QUERY_STRING"] or 0.2))
     if path == "/die" and environ["QUERY_STRING"] in {"", NODE}:
         os._exit(1)
+    if path.startswith("/staff"):
+        return _answer(start_response, b"", [("X-Privileged", "staff"), ("X-Node", NODE)])
     if path.startswith("/public"):
         return _answer(start_response, _count(), [("Cache-Control", "public, max-age=30")])
     if path.startswith("/private"):

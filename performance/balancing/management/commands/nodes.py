@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import redis
@@ -15,8 +16,30 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
+        parser.add_argument(
+            "--watch",
+            nargs="?",
+            type=float,
+            const=1.0,
+            metavar="SECONDS",
+            help="show them again every second, or so many, until Ctrl-C",
+        )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, watch: float | None, **options: Any) -> None:
+        if watch is not None and watch <= 0:
+            raise CommandError(f"--watch is {watch}; it must be a number of seconds above 0.")
+        while True:
+            self._show(**options)
+            if watch is None:
+                return
+            try:
+                time.sleep(watch)
+            except KeyboardInterrupt:
+                return
+            if not options["json"] and self.stdout.isatty():
+                self.stdout.write("\033[H\033[2J", ending="")  # to the top of an empty screen
+
+    def _show(self, **options: Any) -> None:
         try:
             nodes = services.nodes()
         except redis.RedisError as error:

@@ -67,13 +67,17 @@ class Command(BaseCommand):
                         "node_hours": round(done.node_hours, 4),
                         "fixed_node_hours": round(done.fixed_node_hours, 4),
                         "short_s": round(done.short_s, 3),
+                        "missed_s": round(done.missed_s, 3),
+                        "flaps": done.flaps,
                     }
                 )
             )
         else:
             self.stdout.write(
                 f"{done.node_hours:.2f} node-hours ({done.fixed_node_hours:.2f} with the most "
-                f"nodes always on); demand above all slots for {done.short_s:.0f} s."
+                f"nodes always on); demand above all slots for {done.short_s:.0f} s; "
+                f"out of the objective for {done.missed_s:.0f} of {done.total_s:.0f} s; "
+                f"{done.flaps} flaps."
             )
 
 

@@ -1,0 +1,153 @@
+"""Who goes first when nodes are full, and how requests are spread."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
+
+from performance.balancing import haproxy, reconcile
+from performance.balancing.conf import POLICIES, BalancingConf
+from performance.balancing.installing import haproxy_binary
+from performance.balancing.marking import mark_privileged
+from performance.balancing.nodes import Node
+from performance.balancing.steering import weighed
+
+from .conftest import load, wait_for
+
+pytestmark = pytest.mark.stack
+STAFF = {"Cookie": "sessionid=staff"}
+KEY = {"Authorization": "Bearer key"}
+
+
+@pytest.fixture
+def full(cluster):
+    """A node with one slot, one request in it for a second and a second one that waits."""
+    small = cluster(options=replace(BalancingConf(), queue_timeout_s=5, shed_above=2))
+    small.start_node("web-1", slots=1)
+    send(small)
+    small.await_node("web-1")
+    small.await_up("web-1")
+    for headers in (STAFF, KEY):
+        small.ask("/staff", headers=headers)  # the proxy hears who they are
+    threads = []
+
+    def hold(count=1, path="/slow?0.6", **options):
+        def ask():
+            order.append((options.get("headers"), small.ask(path, timeout_s=20, **options).status))
+
+        begun = [threading.Thread(target=ask) for _ in range(count)]
+        threads.extend(begun)
+        for one in begun:
+            one.start()
+
+    order = []
+    small.hold, small.order = hold, order
+    small.waiting = lambda: small.runtime.view().backends["web"].queued
+    yield small
+    for thread in threads:
+        thread.join()
+
+
+def send(cluster):
+    return reconcile.write_and_send(
+        cluster.site, list(cluster.nodes.values()), cluster.options, 1, haproxy_binary()
+    )
+
+
+def test_staff_and_keys_are_served_before_those_who_came_earlier(full):
+    full.hold()
+    wait_for(lambda: full.runtime.view().of("web")["web-1"].sessions == 1, "the first")
+    full.hold(path="/slow?0.05", headers={"Cookie": "sessionid=somebody"})
+    wait_for(lambda: full.waiting() == 1, "one who waits")
+    full.hold(path="/slow?0.05", headers=STAFF)
+    wait_for(lambda: full.waiting() == 2, "staff in the queue")
+    full.hold(path="/slow?0.05", headers=KEY)
+    wait_for(lambda: len(full.order) == 4, "all four")
+
+    assert [status for _, status in full.order] == [200] * 4
+    assert full.order[-1][0] == {"Cookie": "sessionid=somebody"}
+
+
+def test_a_grown_queue_sheds_nobody_in_particular_at_once_and_keeps_staff(full):
+    kept = "/static/kept.js"
+    assert full.ask(kept).status == 200
+    full.hold(count=5)
+    wait_for(lambda: full.waiting() >= 3, "a queue")
+    stranger = full.ask("/")
+    staff = full.ask("/slow?0", headers=STAFF)
+    hit = full.ask(kept)
+
+    assert stranger.status == 503
+    assert stranger.headers["retry-after"] == "2"
+    assert staff.status == 200
+    assert hit.status == 200  # what is kept is given out whatever waits
+
+
+def test_the_mark_never_reaches_a_client(full):
+    answer = full.ask("/staff", headers=STAFF)
+
+    assert answer.status == 200
+    assert "x-privileged" not in answer.headers
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_takes_nodes_at_run_time_and_can_be_changed_under_load(site, policy):
+    with load(site, threads=2) as seen:
+        text = haproxy.render(
+            site.site, site.nodes.values(), replace(site.options, policy=policy), 2
+        )
+        haproxy.install(site.site, text, haproxy_binary())
+        reconcile.Master(site.site.master_path).reload()
+        third = replace(site.nodes["web-1"], id="web-3")
+        site.runtime.add(
+            "web", "web-3", haproxy.server_words(third, site.options, panic=False), checked=True
+        )
+        site.await_up("web-1", "web-2", "web-3")
+        seen.more(20)
+
+    assert seen["failed"] == 0
+
+
+def test_a_session_stays_with_its_node_and_strangers_are_spread(cluster):
+    two = cluster("web-1", "web-2", options=replace(BalancingConf(), policy="session"))
+
+    for name in ("a", "b", "c"):
+        asked = [two.ask("/", headers={"Cookie": f"sessionid={name}"}) for _ in range(6)]
+        assert len({answer.headers["x-node"] for answer in asked}) == 1
+    assert len({two.ask("/").headers["x-node"] for _ in range(30)}) == 2
+
+
+def test_a_weight_set_by_hand_moves_requests_without_a_reload(cluster):
+    two = cluster("web-1", "web-2", options=replace(BalancingConf(), policy="weighted"))
+    before = two.runtime.view().digest
+    nodes = weighed(list(two.nodes.values()), {"web-1": 10}, "weighted")
+    reconcile.write_and_send(two.site, nodes, two.options, 1, haproxy_binary())
+    answered = [two.ask("/").headers["x-node"] for _ in range(44)]
+
+    assert answered.count("web-1") < 12  # 4 of 44 are its share
+    assert two.runtime.view().digest == before
+    assert reconcile.plan(nodes, two.runtime.view()) == []
+
+
+def test_what_a_node_announces_of_its_weight_is_not_believed(tmp_path):
+    heavy = Node(id="web-1", kind="web", address="127.0.0.1:1", slots=8, weight=256)
+
+    assert [node.weight for node in weighed([heavy], {}, "leastconn")] == [100]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("privileged", [True, False], ids=["staff", "visitor"])
+def test_answers_are_marked_for_staff_only_and_cost_no_query(
+    rf, django_assert_num_queries, privileged
+):
+    request = rf.get("/")
+    request.user = get_user_model()(is_staff=True) if privileged else AnonymousUser()
+    with django_assert_num_queries(0):
+        answer = mark_privileged(lambda request: HttpResponse())(request)
+
+    assert answer.headers.get("X-Privileged") == ("staff" if privileged else None)
