@@ -18,6 +18,8 @@ class StaticFilesConfig(DjangoStaticFilesConfig):
         "ext",  # htmx's extensions
         "redoc.standalone.js",
         "htmax-*.js",
+        "web-vitals.*.js",  # its other builds
+        "*.cjs",
     ]
 
 

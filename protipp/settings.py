@@ -191,6 +191,9 @@ CDN_BASE_URL = env.text("CDN_BASE_URL")
 _UPLOT = BASE_DIR / "node_modules" / "uplot" / "dist"
 if _UPLOT.is_dir():
     STATICFILES_DIRS.append(("vendor/uplot", _UPLOT))
+_WEB_VITALS = BASE_DIR / "node_modules" / "web-vitals" / "dist"
+if _WEB_VITALS.is_dir():
+    STATICFILES_DIRS.append(("vendor/web-vitals", _WEB_VITALS))
 
 # --- security ---------------------------------------------------------------------------------
 SECURE = SITE_URL.startswith("https://")
