@@ -73,9 +73,8 @@ app.conf.beat_schedule = {
     },
     "maintain-odds": {"task": "odds.maintain", "schedule": 3600},
 }
-if settings.CDN_BASE_URL:
-    app.conf.beat_schedule["probe-cdn"] = {
-        "task": "performance.cdn.probe",
-        "schedule": 2,
-        "options": {"expires": 2},
+if settings.PERFORMANCE["CDN"]["provider"] or settings.CDN_BASE_URL:
+    app.conf.beat_schedule |= {
+        "probe-cdn": {"task": "performance.cdn.probe", "schedule": 1, "options": {"expires": 1}},
+        "count-cdn": {"task": "performance.cdn.count", "schedule": 10, "options": {"expires": 10}},
     }

@@ -14,8 +14,12 @@ from performance.cdn.conf import conf
 from performance.core import stores
 
 KEY = "cdn:health"
-REMEMBER_S = 2.0
+PROBING = "cdn:probing"
+REMEMBER_S = 0.5
 """How long a process trusts what it last read, so that a URL costs no round trip."""
+
+NOT_WELL = 400
+"""An edge that does not know us, or asks for a login, is as useless as one that fails."""
 
 _known: tuple[float, bool] = (float("-inf"), True)
 
@@ -63,10 +67,27 @@ def read() -> Health:
     )
 
 
-def probe() -> Health:
-    """Ask the edge once, and take it out or bring it back when it has been so for long enough."""
-    ok, detail = _ask(conf().base_url.rstrip("/") + conf().probe_path)
-    after = step(read(), ok=ok, detail=detail, now=time.time())
+def probe() -> tuple[Health, Health] | None:
+    """Ask the edge once, and take it out or bring it back when it has been so for long enough.
+
+    Returns the state before and after; None when another process asks just now. Of several
+    Varnishes one that answers is enough: the proxy before them knows which.
+    """
+    waits_ms = int((len(_targets()) * conf().probe_timeout_s + 1) * 1000)
+    if not stores.bus().set(PROBING, 1, nx=True, px=waits_ms):
+        return None
+    try:
+        return _probe()
+    finally:
+        stores.bus().delete(PROBING)
+
+
+def _probe() -> tuple[Health, Health]:
+    said = [_ask(url) for url in _targets()]
+    ok = any(well for well, _ in said)
+    detail = "; ".join(detail for well, detail in said if well == ok)
+    before = read()
+    after = step(before, ok=ok, detail=detail[:200], now=time.time())
     stores.bus().hset(
         KEY,
         mapping={
@@ -76,7 +97,14 @@ def probe() -> Health:
             "detail": after.detail,
         },
     )
-    return after
+    return before, after
+
+
+def _targets() -> list[str]:
+    """Return what is asked: the public address, else a page that each Varnish makes itself."""
+    if conf().base_url:
+        return [conf().base_url.rstrip("/") + conf().probe_path]
+    return [url.rstrip("/") + "/edge-health" for url in conf().varnish_urls]
 
 
 def step(before: Health, *, ok: bool, detail: str, now: float) -> Health:
@@ -102,4 +130,4 @@ def _ask(url: str) -> tuple[bool, str]:
     except httpx.HTTPError as error:
         return False, str(error) or type(error).__name__
     took_ms = (time.monotonic() - started) * 1000
-    return answer.status_code < 500, f"{answer.status_code} in {took_ms:.0f} ms"
+    return answer.status_code < NOT_WELL, f"{answer.status_code} in {took_ms:.0f} ms"

@@ -24,6 +24,7 @@ MANIFEST = "staticfiles.json"
 ENCODINGS = {".br": "br", ".gz": "gzip", ".zstd": "zstd"}
 FOREVER = "public, max-age=31536000, immutable"
 SHORT = "public, max-age=60"
+BUCKET_THERE = {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,15 @@ def upload(build: Build, on_file: Callable[[str, int], None]) -> Upload:
     done.sent += 1
     done.sent_bytes += build.files[MANIFEST]
     return done
+
+
+def make_bucket() -> None:
+    """Make the bucket unless it is there; for a local store, where nobody else does."""
+    try:
+        client().create_bucket(Bucket=conf().bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in BUCKET_THERE:
+            raise
 
 
 def existing() -> dict[str, int]:

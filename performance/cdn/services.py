@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.conf import settings
+from django.db import DatabaseError, transaction
 
-from performance.cdn import budget, edging, following, health, ledger, publishing, serving
+from performance.cdn import (
+    asking,
+    budget,
+    counters,
+    edging,
+    following,
+    health,
+    ledger,
+    publishing,
+    serving,
+    showing,
+)
 from performance.cdn.conf import conf
 from performance.cdn.errors import NoCdn
-from performance.cdn.models import Purge, StaticBuild
+from performance.cdn.models import EdgeEvent, Purge, StaticBuild
 from performance.cdn.providers.choosing import provider
+from performance.cdn.serving import HASHED_NAME
+from performance.core import signals
 
 
 class CDNManager:
@@ -79,8 +95,7 @@ def follow_invalidation(*, tags: Sequence[str], soft: bool, **kwargs: Any) -> No
         _gatherer.add(tags, soft=soft)
 
 
-LEVELS = {Purge.State.PENDING: "warn", Purge.State.SENT: "good", Purge.State.FAILED: "bad"}
-"""How loudly the page shows a purge's state."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +130,11 @@ def publish(on_file: Callable[[str, int], None] = lambda name, size_bytes: None)
     return Published(row, len(build.files), upload.sent, upload.sent_bytes, upload.present, removed)
 
 
+def make_bucket() -> None:
+    """Make the bucket of static files unless it is there."""
+    publishing.make_bucket()
+
+
 def _remove_old_builds(target: str) -> int:
     """Delete the objects that only builds beyond the last `keep_builds` had; return how many."""
     builds = list(StaticBuild.objects.filter(target=target))
@@ -127,8 +147,69 @@ def _remove_old_builds(target: str) -> int:
 
 
 def probe() -> health.Health | None:
-    """Ask the edge once how it is; None without one."""
-    return health.probe() if conf().base_url else None
+    """Ask the edge once how it is, and tell of a change; None without one."""
+    if not conf().base_url and not conf().varnish_urls:
+        return None
+    states = health.probe()
+    if states is None:
+        return None
+    before, after = states
+    name = conf().provider or "edge"
+    signals.recorder.gauge("edge_out", name, 0 if after.healthy else 1)
+    if before.healthy != after.healthy:
+        _tell_of_change(name, after)
+    return after
+
+
+def _tell_of_change(name: str, state: health.Health) -> None:
+    logger.warning(
+        "The edge %s (%s).", "is back" if state.healthy else "is taken out", state.detail
+    )
+    signals.measured.send(None, kind="edge", key=name, value=int(state.healthy), unit="well")
+    signals.recorder.count("edge", "back" if state.healthy else "out")
+    try:
+        EdgeEvent.objects.create(provider=name, healthy=state.healthy, detail=state.detail[:200])
+    except DatabaseError as error:
+        logger.warning("That change of the edge is not kept: %s", error)
+
+
+def count() -> bool:
+    """Keep the edge's counters of this moment; without any, look at one file as a browser does."""
+    if counters.take():
+        return True
+    newest = StaticBuild.objects.first() if asking.addresses() else None
+    names = [name for name in newest.files if HASHED_NAME.match(name)] if newest else []
+    if names:
+        list(asking.warm([settings.STATIC_URL + names[int(time.time()) % len(names)]]))
+    return bool(names)
+
+
+def preview(tags: Iterable[str], urls: Iterable[str], *, everything: bool = False) -> str:
+    """Say what a purge would send, and change nothing. Raises as `CDNManager.purge`."""
+    edge = provider()
+    if edge is None:
+        raise NoCdn
+    if everything:
+        return f"everything at {edge.name}."
+    wanted_urls, wanted_tags = sorted(set(urls)), sorted(set(tags))
+    ledger.check_targets(wanted_urls, wanted_tags)
+    wanted = budget.within(edge.name, wanted_urls, wanted_tags)
+    what = f"{len(wanted.tags)} tags and {len(wanted.urls)} URLs at {edge.name}."
+    return f"{what} {wanted.note}".strip()
+
+
+def read_back(paths: Iterable[str], purged_at: float) -> list[asking.ReadBack]:
+    """Ask the edge for purged paths, until each is new or 5 s are over; see `asking.read_back`."""
+    return asking.read_back(paths, purged_at)
+
+
+def warm_edge(paths: Iterable[str]) -> list[asking.Answer]:
+    """Let the edge fetch these paths now. Raises NoCdn and InvalidPurge as `purge` does."""
+    wanted = sorted(set(paths))
+    if not asking.addresses():
+        raise NoCdn
+    ledger.check_targets(wanted, ())
+    return list(asking.warm(wanted))
 
 
 def serve_static(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -141,37 +222,5 @@ def prune_ledger() -> int:
 
 
 def overview() -> dict[str, Any]:
-    """Return what the CDN page shows; 3 queries and one read of the bus."""
-    state = health.read()
-    newest = StaticBuild.objects.first()
-    return {
-        "provider": conf().provider or "none",
-        "base_url": conf().base_url or "the origin",
-        "healthy": state.healthy,
-        "since_unix_s": state.since,
-        "probe": state.detail,
-        "waiting": Purge.objects.filter(state=Purge.State.PENDING).count(),
-        "build": None
-        if newest is None
-        else {
-            "hash": newest.manifest_hash[:12],
-            "files": len(newest.files),
-            "published_at": newest.published_at.isoformat(),
-            "target": newest.target,
-            "bytes_by_encoding": newest.bytes_by_encoding,
-        },
-        "purges": [
-            {
-                "key": str(purge.pk),
-                "level": LEVELS[Purge.State(purge.state)],
-                "at": purge.created_at.isoformat(sep=" ", timespec="seconds"),
-                "targets": [*purge.tags, *purge.urls][:20],
-                "items": purge.items,
-                "soft": purge.soft,
-                "state": purge.get_state_display(),
-                "attempts": purge.attempts,
-                "answer": purge.answer[:300],
-            }
-            for purge in Purge.objects.all()[:50]
-        ],
-    }
+    """Return what the CDN page shows; 7 queries and two reads of the bus."""
+    return showing.overview()

@@ -23,6 +23,12 @@ def probe() -> None:
     services.probe()
 
 
+@shared_task(name="performance.cdn.count", soft_time_limit=10, expires=10)
+def count() -> None:
+    """Keep the edge's own counters, for the hit ratio on its page."""
+    services.count()
+
+
 @shared_task(name="performance.cdn.prune_ledger", soft_time_limit=60)
 def prune_ledger() -> None:
     services.prune_ledger()

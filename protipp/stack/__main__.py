@@ -1,4 +1,4 @@
-"""`python -m protipp.stack SOURCE`: what `manage.py up` turns into, without Django."""
+"""`python -m protipp.stack SOURCE [--edge]`: what `manage.py up` turns into, without Django."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from protipp.stack.supervisor import Supervisor
 from protipp.stack.tree import Tree
 
 
-def main(source: str) -> int:
+def main(source: str, *more: str) -> int:
     began = time.monotonic()
     try:
-        options = wishes.read(source)
+        options = wishes.read(source, edge="--edge" in more)
         tree = Tree(options.local)
         tree.take("manage.py up")
         left = tree.end_leftovers()
@@ -79,6 +79,8 @@ def welcome(options: Options, missing: list[str], took_s: float) -> list[str]:
         "",
         f"  started in {took_s:.1f} s · Ctrl-C stops everything · log: {options.local / 'up.log'}",
     ]
+    if options.edge:
+        lines.insert(-2, "  edge           Varnish behind the proxy, static files in S3 (--edge)")
     if missing:
         lines.append(f"  not running (see above; tried again): {', '.join(missing)}")
     return [*lines, ""]

@@ -30,6 +30,8 @@ class Options:
     """Which feed runs: simulate, the-odds-api, or none."""
     given: Mapping[str, str]
     """The servers that are not ours to start: setting -> URL."""
+    edge: bool = False
+    """Whether a Varnish and an S3 of our own run beside the site."""
 
     @property
     def site_url(self) -> str:
@@ -39,13 +41,16 @@ class Options:
         return f"http://{host}:{self.port}"
 
 
-def read(source: str, environment: Mapping[str, str] = os.environ) -> Options:
+def read(
+    source: str, environment: Mapping[str, str] = os.environ, *, edge: bool = False
+) -> Options:
     """Return the options, after a look at every port and server that they name."""
     options = Options(
         port=_port(environment.get("PORT") or "8000"),
         bind=_bind(environment.get("BIND") or "127.0.0.1"),
         local=env.LOCAL_DIR.resolve(),
         source=source,
+        edge=edge,
         given={
             name: environment[name]
             for name in ("DATABASE_URL", "CACHE_URL", "REDIS_URL")

@@ -7,7 +7,9 @@ run again. Django lives here and not in the supervisor, which stays small and wi
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ from django.contrib.staticfiles.finders import get_finders  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from performance.balancing import services  # noqa: E402
+from performance.cdn.services import make_bucket  # noqa: E402
 from protipp import env  # noqa: E402
 from protipp.stack.folders import kept_secret, write_private  # noqa: E402
 
@@ -34,6 +37,10 @@ def main(nodes: list[dict[str, str]]) -> None:
     say("migrating the database")
     call_command("migrate", interactive=False, verbosity=0)
     build_static(local)
+    if os.environ.get("STATIC_S3_BUCKET"):
+        say("publishing the static files to the bucket")
+        make_bucket()
+        call_command("publish_static", no_build=True, stdout=io.StringIO())
     write_private(local / "login.json", json.dumps(staff_login(local)) + "\n")
     write_proxy_file(nodes)
 
@@ -92,6 +99,8 @@ def write_proxy_file(nodes: list[dict[str, str]]) -> None:
         session_cookie=settings.SESSION_COOKIE_NAME,
         static_url=settings.STATIC_URL,
         secure=settings.SECURE,
+        edge=env.text("PROTIPP_EDGE"),
+        origin_port=env.number("PROTIPP_ORIGIN_PORT", 0) or None,
     )
 
 

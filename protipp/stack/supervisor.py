@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from protipp import env
-from protipp.stack import build, control, haproxy, nodes, postgres, valkey, workers
+from protipp.stack import build, control, edge, haproxy, nodes, postgres, valkey, workers
 from protipp.stack.child import Child
 from protipp.stack.errors import StackError
 from protipp.stack.folders import kept_secret, socket_folder
@@ -22,7 +22,7 @@ from protipp.stack.processes import Spec, describe_exit, failed
 from protipp.stack.tree import Tree
 
 FIRST_NODES = (("web", "web-1"), ("web", "web-2"), ("live", "live-1"))
-SERVERS = ("postgres", "valkey-cache", "valkey-bus")
+SERVERS = ("postgres", "valkey-cache", "valkey-bus", "seaweedfs")
 SITE_ENDS_WITHIN_S = 3.0
 SERVERS_END_WITHIN_S = 1.5
 """Together below the 5 s in which everything is to end."""
@@ -83,9 +83,13 @@ class Supervisor:
         return Path(self._environment[name])
 
     async def _start_servers(self) -> None:
-        """Start the servers that were not given, all at once."""
+        """Start the servers that were not given, all at once, and the edge where it is wanted."""
         local, given, specs = self.options.local, self.options.given, []
         cluster = None
+        if self.options.edge:
+            found = edge.prepare(local)
+            self._environment |= found.environment()
+            specs += [edge.varnish(found, os.environ), edge.seaweed(found, os.environ)]
         if "DATABASE_URL" not in given:
             cluster = await asyncio.to_thread(postgres.prepare, local)
             self._environment["DATABASE_URL"] = cluster.url
@@ -139,6 +143,7 @@ class Supervisor:
         names = (
             "DATABASE_URL", "CACHE_URL", "REDIS_URL", "SECRET_KEY", "SITE_URL",
             "PROTIPP_HAPROXY_DIR", "PROTIPP_SUPERVISOR", "PORT", "BIND",
+            *(edge.SETTINGS if self.options.edge else ()),
         )  # fmt: skip
         known = {name: self._environment[name] for name in names}
         if "PERFORMANCE" in self._environment:

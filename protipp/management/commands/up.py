@@ -21,8 +21,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--source", choices=SOURCES, default="simulate", help="the feed to run")
+        parser.add_argument(
+            "--edge", action="store_true", help="run Varnish and an S3 of our own beside the site"
+        )
 
-    def handle(self, *args: Any, source: str, **options: Any) -> None:
+    def handle(self, *args: Any, source: str, edge: bool, **options: Any) -> None:
         """Become the supervisor: the same process, without Django and the threads of its rooms."""
         os.chdir(env.BASE_DIR)
-        os.execv(sys.executable, [sys.executable, "-m", "protipp.stack", source])
+        more = ["--edge"] if edge else []
+        os.execv(sys.executable, [sys.executable, "-m", "protipp.stack", source, *more])

@@ -127,7 +127,7 @@ def test_the_command_fails_loudly_while_the_edge_is_down(edge, transactional_db)
         call_command("purge_cdn", "--tag", "sport:a")
 
 
-def test_probes_take_the_edge_out_and_bring_it_back(edge, settings, monkeypatch):
+def test_probes_take_the_edge_out_and_bring_it_back(edge, db, monkeypatch):
     monkeypatch.setattr(health, "REMEMBER_S", 0)
     assert services.manager.url("/static/a.css").startswith("http://127.0.0.1")
     edge.status = 502
