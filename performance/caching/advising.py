@@ -27,6 +27,8 @@ class Facts:
 
     ttl_s: float
     tagged: bool
+    warmed: bool
+    """It is computed before anyone asks."""
     reads: int
     misses: int
     outdated: int
@@ -54,6 +56,12 @@ class Advice:
 def advise(facts: Facts) -> Advice:
     """Return what the counters say about a family's lifetime."""
     evidence = _evidence(facts)
+    if facts.warmed and facts.loads > max(ENOUGH_PAIRS, facts.reads):
+        said = (
+            f"It was computed {facts.loads:,} times for {facts.reads:,} reads: warming costs more "
+            "than it spares. Let `warm` name fewer values, or let them live longer."
+        )
+        return Advice(None, "no use", said, evidence)
     if facts.reads < ENOUGH_READS:
         said = f"Too little is known: advice needs {ENOUGH_READS} reads in the window."
         return Advice(None, "unknown", said, evidence)

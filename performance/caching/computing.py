@@ -140,7 +140,9 @@ def _refresh(family: Family[..., Any], ticket: Ticket, load: Load, old: Copy) ->
     older_than_s = old.envelope.created_s if old.envelope else 0.0
     if copy.state is State.FRESH and copy.envelope and copy.envelope.created_s > older_than_s:
         quietly(store.release, lease.name, lease.token)
-        return open_copy(family, ticket, copy, "l2")  # somebody refreshed it before our turn
+        return open_copy(
+            family, ticket, copy, "l2", served=False
+        )  # somebody refreshed it before our turn
     try:
         found = load_and_store(family, ticket, load, values[1:], lease=lease, known=True)
     except RefreshFailed:

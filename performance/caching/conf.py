@@ -59,6 +59,8 @@ class CachingConf:
     """How long a strict invalidation of a transaction that died keeps its tags out of the cache."""
     alone_s: float = 1
     """How long memory may answer while the store is away and nobody can tell it of a change."""
+    warm_every_s: float = 2
+    """How often beat warms what ends soon; the timetable in `protipp/celery.py` says the same."""
     refresh_threads: int = 4
     refresh_queue: int = 200
     """Refreshes that may wait for a thread; more are dropped and counted, not queued."""

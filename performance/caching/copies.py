@@ -42,6 +42,8 @@ class Peek(Generic[T]):
     state: str
     age_s: float | None
     source: str
+    fresh_for_s: float = 0.0
+    """How long it is fresh yet; 0 for what is not."""
 
 
 class Found(msgspec.Struct, frozen=True):  # made at each hit: a dataclass costs ten times that
@@ -157,8 +159,13 @@ def assess(family: Family[..., Any], ticket: Ticket, values: Sequence[bytes | No
     return Copy(state, None, generations, ended=ticket.runtime.clock() < ends_s)
 
 
-def open_copy(family: Family[..., Any], ticket: Ticket, copy: Copy, source: str) -> Found | None:
-    """Return the copy's value; None, and counted, when its payload is not what the schema says."""
+def open_copy(
+    family: Family[..., Any], ticket: Ticket, copy: Copy, source: str, *, served: bool = True
+) -> Found | None:
+    """Return the copy's value; None, and counted, when its payload is not what the schema says.
+
+    `served` is False for who only looks: then nobody was spared the loader's work.
+    """
     envelope = copy.envelope
     if envelope is None:
         return None
@@ -175,7 +182,8 @@ def open_copy(family: Family[..., Any], ticket: Ticket, copy: Copy, source: str)
         policy.fresh_until_s(created_s, envelope.soft_s, ttl_s),
         policy.ends_s(created_s, ttl_s),
     )
-    family.counts.saved_us += int(envelope.cost_ms * 1000)
+    if served:
+        family.counts.saved_us += int(envelope.cost_ms * 1000)
     if copy.state is State.FRESH:
         remember(family, ticket, found, weight=len(envelope.payload), cost_ms=envelope.cost_ms)
     return found

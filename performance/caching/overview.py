@@ -109,6 +109,7 @@ def _facts(
     return advising.Facts(
         ttl_s=row["ttl_s"],
         tagged=family.tagged,
+        warmed=row["warmed"],
         reads=row["reads"],
         misses=row["misses"],
         outdated=row["outdated"],

@@ -94,14 +94,16 @@ def peek(family: Family[..., Any], arguments: Arguments) -> Peek[Any]:
     entry = in_memory(family, arguments)
     if entry is not None:
         value = family.codec.give(entry.value)
-        return Peek(value, "fresh", max(0.0, now_s - entry.created_s), "l1")
+        left_s = max(0.0, entry.fresh_until_s - now_s)
+        return Peek(value, "fresh", max(0.0, now_s - entry.created_s), "l1", left_s)
     this = ticket(family, arguments)
     copy = look(family, this)
-    found = None if copy is None else open_copy(family, this, copy, "l2")
+    found = None if copy is None else open_copy(family, this, copy, "l2", served=False)
     if copy is None or found is None:
         return Peek(None, "miss", None, "none")
     value = family.codec.give(found.held)
-    return Peek(value, copy.state.value, max(0.0, now_s - found.created_s), "l2")
+    left_s = max(0.0, found.fresh_until_s - now_s) if copy.state is State.FRESH else 0.0
+    return Peek(value, copy.state.value, max(0.0, now_s - found.created_s), "l2", left_s)
 
 
 def refresh(family: Family[..., Any], arguments: Arguments, load: Load) -> Found:

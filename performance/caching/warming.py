@@ -10,13 +10,16 @@ from typing import Any
 
 from django.db import connections
 
+from performance.caching.conf import conf
 from performance.caching.families import Family
 from performance.core.errors import PerformanceError
 
 logger = logging.getLogger(__name__)
 
-SOON_SHARE = 0.4
+SOON_SHARE = 0.1
 """A value with less than this share of its time left is warmed again."""
+SOON_ROUNDS = 1.2
+"""And one that would run out before the next round of beat has come, and a little late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ def _one(warming: Warming, force: bool) -> Warmed:
     try:
         if not force:
             peek = family.peek(*warming.arguments)
-            soon_s = family.policy.ttl_s * (1 - SOON_SHARE)
-            if peek.state == "fresh" and peek.age_s is not None and peek.age_s < soon_s:
+            soon_s = max(family.policy.ttl_s * SOON_SHARE, conf().warm_every_s * SOON_ROUNDS)
+            if peek.state == "fresh" and peek.fresh_for_s > soon_s:
                 return Warmed(warming.key, skipped=True)
         family.refresh(*warming.arguments)
     except family.raises as error:

@@ -10,8 +10,8 @@ from performance.caching.advising import Facts, advise, change_rate, nice, outda
 from performance.caching.services import cache, cached
 
 PLENTY = Facts(
-    ttl_s=5, tagged=False, reads=10_000, misses=200, outdated=0, loads=200, load_mean_ms=20.0,
-    compared=180, changed=0, compared_s=900.0, window_s=900.0,
+    ttl_s=5, tagged=False, warmed=False, reads=10_000, misses=200, outdated=0, loads=200,
+    load_mean_ms=20.0,    compared=180, changed=0, compared_s=900.0, window_s=900.0,
 )  # fmt: skip
 
 
@@ -50,6 +50,13 @@ def test_nothing_is_advised_without_enough_to_go_by():
 
 def test_what_changes_faster_than_it_is_read_is_said_to_be_no_use():
     assert advise(facts(misses=9_000, outdated=8_000)).verdict == "no use"
+
+
+def test_warming_what_nobody_reads_is_said_to_cost_more_than_it_spares():
+    advice = advise(facts(warmed=True, reads=12, loads=300))
+
+    assert advice.verdict == "no use"
+    assert "300 times for 12 reads" in advice.said
 
 
 def test_the_rate_is_found_even_when_several_changes_fall_between_two_looks():

@@ -8,10 +8,12 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from performance.caching import auditing
+from performance.caching.conf import conf
 from performance.caching.models import CacheConfig
 from performance.caching.presets import PRESETS
 from performance.caching.services import UnknownFamily, cache, cached, publish_settings
 from performance.core import acts, stores
+from protipp.celery import app as celery
 
 
 def make_family(name="board", **options):
@@ -62,14 +64,39 @@ def test_beat_brings_the_settings_back_after_the_bus_was_wiped(hearing, eventual
 
 
 def test_warming_fills_what_is_named_and_skips_what_is_fresh_for_long(fake):
-    family, _ = make_family()
+    make_family()
 
     outcomes = list(cache.warm(cache.warming_plan("board")))
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert all(outcome.skipped for outcome in cache.warm(cache.warming_plan("board")))
     fake.advance(4)
-    family.memory.clear()
     assert not any(outcome.skipped for outcome in cache.warm(cache.warming_plan("board")))
+
+
+@pytest.mark.parametrize("ttl_s", [3, 5, 30, 300])
+def test_beat_comes_before_a_value_runs_out_and_not_at_every_round(fake, ttl_s):
+    every_s = conf().warm_every_s
+    family, calls = make_family(ttl_s=ttl_s, stale_s=0, warm=lambda: [("a",)])
+    list(cache.warm(cache.warming_plan("board")))
+    for _ in range(rounds := int(2 * ttl_s / every_s) + 1):
+        fake.advance(every_s)
+        assert family.peek("a").state == "fresh"
+        list(cache.warm(cache.warming_plan("board")))
+
+    assert len(calls) <= 1 + rounds * (0.7 if ttl_s > 2 * every_s else 1)
+
+
+def test_the_timetable_warms_as_often_as_the_options_say():
+    assert celery.conf.beat_schedule["warm-cache"]["schedule"] == conf().warm_every_s
+
+
+def test_looking_spares_nobody_any_work(fake):
+    family, _ = make_family(memory_s=0)
+    family("a")
+    before = family.counts.saved_us
+    family.peek("a")
+
+    assert family.counts.saved_us == before
 
 
 def test_one_failure_does_not_stop_the_rest_and_is_reported_at_the_end(capsys):
