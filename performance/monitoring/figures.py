@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +14,8 @@ from performance.monitoring.merging import Merged, ProcessState, cache_outcomes,
 QUANTILES = (0.5, 0.95, 0.99)
 ENDPOINTS_SHOWN = 50
 TASKS_SHOWN = 30
+RED_MS, RED_ERROR_RATIO = 100.0, 0.02
+"""As the seeded rules have it."""
 
 
 def point(merged: Merged, *, sequence: int, at_s: int, span_s: float = 1.0) -> wire.Point:
@@ -70,8 +72,18 @@ def endpoints(merged: Merged, span_s: float) -> list[dict[str, Any]]:
         }
         for key, row in routes.items()
     ]
+    for row in rows:
+        row["level"] = level(row)
     rows.sort(key=lambda row: (-row["time_ratio"], row["endpoint"]))
     return rows[:ENDPOINTS_SHOWN]
+
+
+def level(row: Mapping[str, Any]) -> str:
+    """Return `bad` for an endpoint that is slow or fails, `warn` for one that comes near it."""
+    p95_ms, error_ratio = row["p95_ms"] or 0.0, row["error_ratio"]
+    if p95_ms > RED_MS or error_ratio > RED_ERROR_RATIO:
+        return "bad"
+    return "warn" if p95_ms > RED_MS / 2 or error_ratio > RED_ERROR_RATIO / 2 else ""
 
 
 def tasks(merged: Merged) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from performance.core.units import format_ms
 from performance.monitoring.histogram import OCTAVE
 from performance.monitoring.merging import Merged
 
@@ -19,7 +18,7 @@ LOWEST, HIGHEST = -10, 4
 COLUMNS = 60
 SLOW_OCTAVE = -3
 """Rows beyond 1/8 s are drawn in the colour of what is bad."""
-LEFT, WIDTH, HEIGHT, FOOT = 56, 600, 210, 16
+WIDTH, HEIGHT = 600, 210
 
 
 def heatmap(parts: Mapping[datetime, Merged], begin: datetime, end: datetime) -> dict[str, Any]:
@@ -37,11 +36,11 @@ def heatmap(parts: Mapping[datetime, Merged], begin: datetime, end: datetime) ->
                 cells[column, octave] = cells.get((column, octave), 0) + count
     most = max(cells.values(), default=0)
     rows = HIGHEST - LOWEST + 1
-    step_x, step_y = (WIDTH - LEFT) / COLUMNS, (HEIGHT - FOOT) / rows
+    step_x, step_y = WIDTH / COLUMNS, HEIGHT / rows
     return {
         "cells": [
             {
-                "x": round(LEFT + column * step_x, 1),
+                "x": round(column * step_x, 1),
                 "y": round((HIGHEST - octave) * step_y, 1),
                 "opacity": round(0.12 + 0.88 * math.log1p(count) / math.log1p(most), 2),
                 "slow": octave > SLOW_OCTAVE,
@@ -52,10 +51,7 @@ def heatmap(parts: Mapping[datetime, Merged], begin: datetime, end: datetime) ->
         ],
         "width": round(step_x - 0.5, 1),
         "height": round(step_y - 0.5, 1),
-        "labels": [
-            {"y": round((HIGHEST - octave + 0.75) * step_y, 1), "text": _name(octave)}
-            for octave in range(LOWEST, HIGHEST + 1, 2)
-        ],
+        "labels": [_name(octave) for octave in range(HIGHEST, LOWEST - 1, -2)],
         "begin": f"{begin:%m-%d %H:%M}" if length_s > 86_400 else f"{begin:%H:%M}",
         "end": f"{end:%H:%M}",
         "text": _in_words(cells),
@@ -64,11 +60,9 @@ def heatmap(parts: Mapping[datetime, Merged], begin: datetime, end: datetime) ->
 
 def _name(octave: int) -> str:
     if octave == HIGHEST:
-        return f"> {format_ms(2.0 ** (octave - 1) * 1000)}"
+        return f"> {2 ** (octave - 1)} s"
     ms = 2.0**octave * 1000
-    return (
-        f"≤ {format_ms(ms) if ms < 10 else f'{ms:.0f} ms' if ms < 1000 else f'{ms / 1000:.0f} s'}"
-    )
+    return f"≤ {ms:.0f} ms" if ms < 1000 else f"≤ {ms / 1000:.0f} s"
 
 
 def _in_words(cells: Mapping[tuple[int, int], int]) -> str:

@@ -1,12 +1,12 @@
 /** PerformanceMonitor: tiles, tables and charts move each second; a longer range stands still. */
 import { chart } from "./chart.js";
-import { bind, element, format, page, table } from "./page.js";
+import { badge, bind, element, format, page, table } from "./page.js";
 
 const ENDPOINTS = [
   { heading: true, cell: (row) => element("a", { href: `?${new URLSearchParams({ range: "15m", endpoint: row.endpoint })}` }, row.endpoint) },
   { className: "num", cell: (row) => row.per_minute },
   { className: "num", cell: (row) => format.ms(row.p50_ms) },
-  { className: "num", cell: (row) => format.ms(row.p95_ms) },
+  { className: "num", cell: (row) => (row.level ? badge(format.ms(row.p95_ms), row.level) : format.ms(row.p95_ms)) },
   { className: "num", cell: (row) => format.ms(row.p99_ms) },
   { className: "num", cell: (row) => row.errors },
   { className: "num", cell: (row) => format.ratio(row.time_ratio) },
