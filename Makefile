@@ -1,7 +1,7 @@
 # Two commands: `make run` and `make test`. They need Python 3.11+ on the machine, and nothing else.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench format
+.PHONY: help run test check bench bench-10k format
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +18,7 @@ help:
 	@echo "make test     every test, on servers of its own (ARGS='tests/odds -k arbitrage' for some)"
 	@echo "make check    style, types, imports, migrations, deployment settings"
 	@echo "make bench    the figures of benchmarks/RESULTS.md, measured on this machine"
+	@echo "make bench-10k  10,000 users on this machine, written to benchmarks/TEN_THOUSAND.md (20 minutes)"
 	@echo "make format   bring Python files into shape"
 
 run: $(INSTALLED) $(SCRIPTS)
@@ -35,11 +36,15 @@ check: $(INSTALLED) $(SCRIPTS)
 	DEBUG=0 SITE_URL=https://odds.example.com ALLOWED_HOSTS=odds.example.com \
 	  SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))") \
 	  $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python manage.py check_static
 	@set -e; for script in $$(find static tests/js -name '*.js' -o -name '*.mjs'); do \
 	  $(NODE) --check "$$script"; done; echo "JavaScript: every file parses"
 
 bench: $(INSTALLED) $(SCRIPTS)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+bench-10k: $(INSTALLED) $(SCRIPTS)
+	@exec $(BIN)/python -m benchmarks.ten_thousand $(ARGS)
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

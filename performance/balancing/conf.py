@@ -65,6 +65,8 @@ class BalancingConf:
         "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7",
     )  # fmt: skip
     """Where nodes may listen; an announced address outside is refused."""
+    proxy_cache: bool = True
+    """False lets every answer come from a node, as a benchmark may want it."""
     micro_cache_s: int = 1
     """How long the proxy keeps a public answer, whatever longer time the answer allows."""
 

@@ -128,7 +128,9 @@ def _response_headers() -> list[str]:
     ]
 
 
-def cache_rules() -> list[str]:
+def cache_rules(options: BalancingConf) -> list[str]:
+    if not options.proxy_cache:
+        return []
     public = (
         "{ var(txn.shared) -m bool } { res.hdr(Cache-Control) -m sub public } "
         "!{ res.hdr(Set-Cookie) -m found } !{ res.hdr(Vary) -i -m sub cookie }"

@@ -121,6 +121,7 @@ def _defaults(options: BalancingConf) -> list[str]:
         "defaults",
         "  mode http",
         "  option http-keep-alive",
+        "  option http-ignore-probes",  # a browser connects ahead of time, and need not be told 408
         # Only what was read whole can be sent again, and a slow body holds no node's thread.
         "  option http-buffer-request",
         "  option abortonclose",  # a client who left gives up its place in the queue
@@ -187,7 +188,7 @@ def _heads(site: Site, options: BalancingConf) -> dict[str, list[str]]:
         "  http-check expect status 200",
     ]
     return {
-        "web": [*BALANCE[options.policy], *check, *cache_rules(), *shedding(options)],
+        "web": [*BALANCE[options.policy], *check, *cache_rules(options), *shedding(options)],
         "web_panic": ["  balance random(2)"],
         "live": ["  balance leastconn", *check],
     }
