@@ -1,43 +1,55 @@
-"""Index advice with proof: the planner's own cost before and after, on a bounded copy.
+"""Index advice with proof: the planner's own cost before and after, and what it costs to write.
 
-The copy is a temporary table of the same name and indexes, which shadows the real one inside a
-transaction that is rolled back. So the real table is never locked for writing, nothing remains,
-and the statement is explained exactly as it stands.
+Each statement's candidates are tried one by one; what wins is then chosen greedily over all
+statements together, so that an index which another one makes needless is never advised.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from django.apps import apps
-from django.db import Error, connection, models, transaction
+from django.db import connection, transaction
 
-from performance.queries import indexes, statistics
+from performance.queries import indexes, plans, statistics
 from performance.queries.activity import rows as fetch_rows
 from performance.queries.candidates import Candidate, candidates
 from performance.queries.conf import conf
+from performance.queries.grounds import Ground, MixedGround, open_ground, write_slowdown
 
 EXPLAINABLE = ("select", "update", "delete", "with")
+NOTHING_RATIO = 0.99
+MOST_ADVISED = 20
+AS_GOOD_RATIO = 1.1
+"""A simpler index whose plan costs at most this much more is taken in place of a larger one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """An index worth having. Costs are the planner's units; sizes in bytes, scaled to the table."""
 
     table: str
     columns: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
     name: str
+    definition: str
+    """What follows CREATE INDEX <name>."""
     sql: str
-    """The statement that it was proved on."""
+    """The statement that it saves most on."""
     calls: int
+    """Of all statements that it helps."""
+    statements: int
     cost_before: float
     cost_after: float
     size_bytes: int
     writes: int
     """Rows inserted, updated and deleted since the server's statistics began: each pays for it."""
+    write_slowdown_ratio: float | None
+    """How much longer an INSERT took with it; None where that could not be measured."""
+    proved_by: str
 
     @property
     def gain_ratio(self) -> float:
@@ -47,94 +59,168 @@ class Advice:
         return {**asdict(self), "gain_ratio": round(self.gain_ratio, 3)}
 
 
+@dataclass(slots=True)
+class _Case:
+    """One statement under advice; `cost` falls as indexes are chosen."""
+
+    statement: statistics.Statement
+    cost: float
+    candidates: list[Candidate]
+    costs: dict[Candidate, float] = field(default_factory=dict)
+    """With each candidate beside what stands already; emptied when something new stands."""
+
+    def with_each(self, cursor: Any, ground: Ground) -> dict[Candidate, float]:
+        """Return `costs`; what changes nothing is dropped and not tried again."""
+        if not self.costs:
+            for candidate in self.candidates:
+                cost = _cost_with(cursor, ground, candidate, self)
+                if cost is not None and cost < self.cost * NOTHING_RATIO:
+                    self.costs[candidate] = cost
+            self.candidates = list(self.costs)
+        return self.costs
+
+    def winners(self) -> list[Candidate]:
+        """Return the best candidate of each table: the simplest of those about as good."""
+        found = []
+        for table in sorted({candidate.table for candidate in self.costs}):
+            enough = {
+                candidate: cost
+                for candidate, cost in self.costs.items()
+                if candidate.table == table and _saves(self.cost, cost)
+            }
+            if enough:
+                good = min(enough.values()) * AS_GOOD_RATIO
+                found.append(min((c for c in enough if enough[c] <= good), key=lambda c: c.weight))
+        return found
+
+
 def advise(limit: int = 50) -> list[Advice]:
     """Return proved indexes for the server's `limit` costliest statements, greatest saving first.
 
-    Costs a copy of at most `advice_copy_rows` rows for each candidate; run it by hand or at night.
-    An index that begins with another advised one's columns replaces it.
+    With HypoPG a candidate costs about 2 ms, on a copy the build of an index on at most
+    `advice_copy_rows` rows. Everything happens in a transaction that is rolled back.
     """
-    rows_of = {row["table"]: row["rows"] for row in indexes.tables()}
+    rows_of = indexes.row_counts()
     large = {table for table, rows in rows_of.items() if rows >= conf().advice_rows}
     columns_of = {table: names for table, names in _columns().items() if table in large}
-    best: dict[Candidate, Advice] = {}
+    found: list[tuple[statistics.Statement, list[Candidate]]] = []
     for statement in statistics.statements(limit=limit):
-        if not statement.sql.lower().startswith(EXPLAINABLE):
-            continue
-        for candidate in candidates(statement.sql, columns_of):
-            advice = prove(candidate, statement, rows=rows_of[candidate.table])
-            if advice and advice.gain_ratio >= conf().advice_gain_ratio:
-                known = best.get(candidate)
-                if known is None or advice.gain_ratio > known.gain_ratio:
-                    best[candidate] = advice
-    return sorted(
-        _without_covered(best.values()),
-        key=lambda one: (one.cost_before - one.cost_after) * one.calls,
-        reverse=True,
+        if statement.sql.lower().lstrip("( \n").startswith(EXPLAINABLE):
+            suggested = candidates(statement.sql, columns_of)
+            if suggested:
+                found.append((statement, suggested))
+    if not found:
+        return []
+    tables = {candidate.table for _, suggested in found for candidate in suggested}
+    with _rolled_back() as cursor:
+        ground = open_ground(cursor, rows_of, tables)
+        cases = []
+        for statement, suggested in found:
+            cost = plans.cost(cursor, statement.sql)
+            if cost:
+                cases.append(_Case(statement, cost, suggested))
+        return _choose(cursor, ground, cases)
+
+
+@contextmanager
+def _rolled_back() -> Iterator[Any]:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '60s'")
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            yield cursor
+        transaction.set_rollback(True)
+
+
+def _choose(cursor: Any, ground: Ground, cases: list[_Case]) -> list[Advice]:
+    """Take the candidate that saves most over all statements, leave it standing, look anew."""
+    chosen: list[Advice] = []
+    tried: dict[tuple[int, Candidate], float | None] = {}
+    while True:
+        for case in cases:
+            case.with_each(cursor, ground)
+        best: tuple[float, Candidate, dict[int, float]] | None = None
+        for candidate in dict.fromkeys(one for case in cases for one in case.winners()):
+            helped = {}
+            for number, case in enumerate(cases):
+                cost = case.costs.get(candidate)
+                if cost is None and any(one.table == candidate.table for one in case.candidates):
+                    # Another statement's index may serve here too, with fewer columns or more.
+                    if (number, candidate) not in tried:
+                        tried[number, candidate] = _cost_with(cursor, ground, candidate, case)
+                    cost = tried[number, candidate]
+                if cost is not None and _saves(case.cost, cost):
+                    helped[number] = cost
+            saving = sum((cases[n].cost - cost) * _calls(cases[n]) for n, cost in helped.items())
+            if helped and (best is None or saving > best[0]):
+                best = saving, candidate, helped
+        if best is None or len(chosen) == MOST_ADVISED:
+            return chosen
+        _, candidate, helped = best
+        handle = ground.add(candidate)
+        if handle is not None:
+            chosen.append(_advice(cursor, ground, handle, candidate, cases, helped))
+        for number, cost in helped.items():
+            cases[number].cost = cost
+            cases[number].costs = {}
+            tried = {pair: known for pair, known in tried.items() if pair[0] != number}
+        for case in cases:
+            case.costs.pop(candidate, None)
+            case.candidates = [one for one in case.candidates if one != candidate]
+
+
+def _advice(
+    cursor: Any,
+    ground: Ground,
+    handle: str,
+    candidate: Candidate,
+    cases: list[_Case],
+    helped: dict[int, float],
+) -> Advice:
+    most = max(
+        helped, key=lambda number: (cases[number].cost - helped[number]) * _calls(cases[number])
     )
-
-
-def prove(candidate: Candidate, statement: statistics.Statement, *, rows: int) -> Advice | None:
-    """Explain the statement without and with the index; None where it cannot be explained.
-
-    Everything happens in a savepoint or transaction that is rolled back.
-    """
-    quote = connection.ops.quote_name
-    table = quote(candidate.table)
-    columns = ", ".join(quote(column) for column in candidate.columns)
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = '30s'")
-            cursor.execute(f"CREATE TEMP TABLE {table} (LIKE public.{table} INCLUDING ALL)")
-            copied = _copy(cursor, table)
-            cursor.execute(f"ANALYZE {table}")
-            before = _cost(cursor, statement.sql)
-            cursor.execute(f"CREATE INDEX advised ON {table} ({columns})")
-            after = _cost(cursor, statement.sql)
-            cursor.execute("SELECT pg_relation_size('advised')")
-            size_bytes = cursor.fetchone()[0]
-            cursor.execute(
-                "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables "
-                "WHERE relid = ('public.' || %s)::regclass",
-                [table],
-            )
-            row = cursor.fetchone()
-            transaction.set_rollback(True)
-    except Error:
-        # A statement the planner will not take by itself (its tables are gone, it is not ours).
-        return None
+    cursor.execute(
+        "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables "
+        "WHERE schemaname = 'public' AND relname = %s",
+        [candidate.table],
+    )
+    row = cursor.fetchone()
     return Advice(
         table=candidate.table,
         columns=candidate.columns,
+        include=candidate.include,
+        where=candidate.where,
         name=candidate.name,
-        sql=statement.sql,
-        calls=statement.calls,
-        cost_before=before,
-        cost_after=after,
-        size_bytes=int(size_bytes * max(rows / copied, 1)) if copied else 0,
+        definition=candidate.definition(),
+        sql=cases[most].statement.sql,
+        calls=sum(_calls(cases[number]) for number in helped),
+        statements=len(helped),
+        cost_before=cases[most].cost,
+        cost_after=helped[most],
+        size_bytes=ground.size_bytes(handle, candidate),
         writes=row[0] if row else 0,
+        write_slowdown_ratio=write_slowdown(cursor, candidate),
+        proved_by=ground.of(candidate).name if isinstance(ground, MixedGround) else ground.name,
     )
 
 
-def _copy(cursor: Any, table: str) -> int:
-    cursor.execute(
-        f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM public.{table} LIMIT %s",
-        [conf().advice_copy_rows],
-    )
-    copied: int = cursor.rowcount
-    return copied
+def _calls(case: _Case) -> int:
+    return case.statement.calls
 
 
-def _cost(cursor: Any, sql: str) -> float:
-    """Return the planner's total cost of `sql`, whose parameters are still $1, $2 …
+def _saves(before: float, after: float) -> bool:
+    return after <= before * (1 - conf().advice_gain_ratio)
 
-    GENERIC_PLAN needs PostgreSQL 16; before, such a statement cannot be explained and fails.
-    """
-    # The text has $1 for parameters and may hold %: psycopg must not look for its own in it.
-    cursor.execute("EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + sql)
-    plan = cursor.fetchone()[0]
-    plan = json.loads(plan) if isinstance(plan, str) else plan
-    cost: float = plan[0]["Plan"]["Total Cost"]
-    return cost
+
+def _cost_with(cursor: Any, ground: Ground, candidate: Candidate, case: _Case) -> float | None:
+    handle = ground.add(candidate)
+    if handle is None:
+        return None
+    try:
+        return plans.cost(cursor, case.statement.sql)
+    finally:
+        ground.drop(handle)
 
 
 def _columns() -> dict[str, list[str]]:
@@ -150,70 +236,3 @@ def _columns() -> dict[str, list[str]]:
     ):
         found.setdefault(row["table"], []).append(row["column"])
     return found
-
-
-def _without_covered(advices: Iterable[Advice]) -> list[Advice]:
-    """Drop what another advised index of the table begins with, unless it saves clearly more."""
-    all_of_them = list(advices)
-    return [
-        one
-        for one in all_of_them
-        if not any(
-            other is not one
-            and other.table == one.table
-            and other.columns[: len(one.columns)] == one.columns
-            for other in all_of_them
-        )
-    ]
-
-
-def migration_text(app_label: str, advices: list[Advice]) -> str | None:
-    """Return a migration that adds the advised indexes of one app without locking, or None.
-
-    Needs no atomic transaction, as CREATE INDEX CONCURRENTLY does. Add the same lines to each
-    model's Meta.indexes, or the next makemigrations will want to take them away again.
-    """
-    operations = []
-    for advice in advices:
-        model = _model(app_label, advice.table)
-        if model is None:
-            continue
-        fields = [_field_name(model, column) for column in advice.columns]
-        operations.append(
-            "        AddIndexConcurrently(\n"
-            f"            {model._meta.model_name!r},\n"
-            f"            models.Index(fields={fields!r}, name={advice.name!r}),\n"
-            "        ),\n"
-        )
-    if not operations:
-        return None
-    previous = _last_migration(app_label)
-    return (
-        "from django.contrib.postgres.operations import AddIndexConcurrently\n"
-        "from django.db import migrations, models\n\n\n"
-        "class Migration(migrations.Migration):\n"
-        "    atomic = False\n\n"
-        f"    dependencies = [({app_label!r}, {previous!r})]\n\n"
-        "    operations = [\n" + "".join(operations) + "    ]\n"
-    )
-
-
-def _model(app_label: str, table: str) -> type[models.Model] | None:
-    for model in apps.get_app_config(app_label).get_models():
-        if model._meta.db_table == table:
-            return model
-    return None
-
-
-def _field_name(model: type[models.Model], column: str) -> str:
-    for one in model._meta.concrete_fields:
-        if one.column == column:
-            return one.name
-    raise LookupError(f"{model.__name__} has no field for the column {column!r}.")
-
-
-def _last_migration(app_label: str) -> str:
-    from django.db.migrations.loader import MigrationLoader
-
-    name: str = MigrationLoader(None).graph.leaf_nodes(app_label)[0][1]
-    return name

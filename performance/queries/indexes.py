@@ -55,6 +55,33 @@ def invalid() -> list[dict[str, Any]]:
     )
 
 
+def row_counts() -> dict[str, int]:
+    """Return how many rows each table of the schema has by the statistics, its parts added up."""
+    found = rows(
+        """
+        SELECT c.relname AS "table", sum(greatest(s.n_live_tup, l.reltuples, 0))::bigint AS rows
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+        CROSS JOIN LATERAL (
+            SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf
+            UNION ALL SELECT c.oid WHERE c.relkind = 'r' AND NOT c.relispartition
+        ) part
+        JOIN pg_class l ON l.oid = part.relid
+        LEFT JOIN pg_stat_user_tables s ON s.relid = l.oid
+        WHERE c.relkind = 'p' OR (c.relkind = 'r' AND NOT c.relispartition)
+        GROUP BY c.relname
+        """
+    )
+    return {row["table"]: row["rows"] for row in found}
+
+
+def partitioned() -> set[str]:
+    """Return the names of the tables that are parted; an index on one is built under a lock."""
+    return {
+        row["table"]
+        for row in rows('SELECT partrelid::regclass::text AS "table" FROM pg_partitioned_table')
+    }
+
+
 def tables() -> list[dict[str, Any]]:
     """Return each table with its size, rows, scans and vacuum, largest first."""
     return rows(

@@ -7,12 +7,21 @@ from typing import Any
 
 from django.db import transaction
 
-from performance.queries import activity, advisor, capture, indexes, statistics, watchdog
+from performance.queries import (
+    activity,
+    advisor,
+    capture,
+    index_migrations,
+    indexes,
+    statistics,
+    watchdog,
+)
 from performance.queries.errors import StatisticsMissing
 
 longer = watchdog.longer
 """`with longer(connection, limit_ms)`: a transaction whose statements may take more time."""
 SORTS = tuple(statistics.SORTS)
+Advice = advisor.Advice
 
 
 class QueryOptimizer:
@@ -27,7 +36,7 @@ class QueryOptimizer:
         return advisor.advise(limit)
 
     def migration(self, app_label: str, advices: list[advisor.Advice]) -> str | None:
-        return advisor.migration_text(app_label, advices)
+        return index_migrations.migration_text(app_label, advices)
 
     def cancel(self, pid: int, backend_start: datetime) -> None:
         activity.cancel(pid, backend_start)

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,8 +16,8 @@ COLUMNS = {"t": ["id", "a", "b", "c"], "u": ["id", "t_id"]}
     ("sql", "expected"),
     [
         ("SELECT * FROM t WHERE a = $1", [("a",)]),
-        ("SELECT * FROM t WHERE b > $1 AND a = $2", [("a", "b"), ("a",)]),
-        ("SELECT * FROM t WHERE a = $1 ORDER BY c", [("a", "c"), ("a",)]),
+        ("SELECT * FROM t WHERE b > $1 AND a = $2", [("a", "b"), ("a",), ("b",)]),
+        ("SELECT * FROM t WHERE a = $1 ORDER BY c", [("a", "c"), ("a",), ("c",)]),
         ("SELECT * FROM t x WHERE x.a IN ($1, $2)", [("a",)]),
         ("UPDATE t SET b = 1 WHERE a = $1", [("a",)]),
         ("SELECT * FROM t", []),
@@ -26,6 +27,36 @@ COLUMNS = {"t": ["id", "a", "b", "c"], "u": ["id", "t_id"]}
 )
 def test_candidates_are_read_off_the_predicates(sql, expected):
     assert [one.columns for one in candidates(sql, COLUMNS) if one.table == "t"] == expected
+
+
+def test_conditions_on_null_suggest_a_partial_index():
+    found = candidates("SELECT * FROM t WHERE a = $1 AND b IS NULL ORDER BY c LIMIT 5", COLUMNS)
+
+    assert Candidate("t", ("a", "c"), where=(("b", "IS NULL"),)) in found
+    found = candidates("SELECT * FROM t WHERE NOT b IS NULL AND a = $1", COLUMNS)
+    assert Candidate("t", ("a",), where=(("b", "IS NOT NULL"),)) in found
+
+
+def test_a_few_columns_that_are_read_suggest_a_covering_index():
+    found = candidates("SELECT b, c FROM t WHERE a = $1", COLUMNS)
+
+    assert Candidate("t", ("a",), include=("b", "c")) in found
+
+
+def test_the_definition_quotes_hostile_names():
+    evil = Candidate('t"; DROP TABLE t; --', ("a b",), ("c",), (("d", "IS NULL"),))
+
+    assert evil.definition() == (
+        'ON "t""; DROP TABLE t; --" ("a b") INCLUDE ("c") WHERE "d" IS NULL'
+    )
+
+
+def test_a_statement_of_a_megabyte_suggests_nothing_and_costs_nothing():
+    sql = "SELECT * FROM t WHERE a IN (" + ", ".join(["$1"] * 200_000) + ")"
+
+    started = time.perf_counter()
+    assert candidates(sql, COLUMNS) == []
+    assert time.perf_counter() - started < 1
 
 
 def test_a_join_suggests_its_foreign_column():
@@ -58,7 +89,7 @@ def advise():
 
 
 def test_a_missing_index_is_found_and_proved(large_table, monkeypatch):
-    monkeypatch.setattr("performance.queries.indexes.tables", _sizes)
+    monkeypatch.setattr("performance.queries.indexes.row_counts", _sizes)
 
     (advice,) = advise()
     assert advice.columns == ("home_team",)
@@ -67,7 +98,7 @@ def test_a_missing_index_is_found_and_proved(large_table, monkeypatch):
 
 
 def test_nothing_remains_of_the_proof(large_table, monkeypatch):
-    monkeypatch.setattr("performance.queries.indexes.tables", _sizes)
+    monkeypatch.setattr("performance.queries.indexes.row_counts", _sizes)
     advise()
 
     with connection.cursor() as cursor:
@@ -76,7 +107,7 @@ def test_nothing_remains_of_the_proof(large_table, monkeypatch):
 
 
 def test_no_index_is_advised_where_one_serves_already(large_table, monkeypatch):
-    monkeypatch.setattr("performance.queries.indexes.tables", _sizes)
+    monkeypatch.setattr("performance.queries.indexes.row_counts", _sizes)
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # or their checks hold the table
         cursor.execute("CREATE INDEX ON odds_event (home_team)")
@@ -86,7 +117,7 @@ def test_no_index_is_advised_where_one_serves_already(large_table, monkeypatch):
 
 
 def test_the_migration_is_python_that_adds_the_index(large_table, monkeypatch):
-    monkeypatch.setattr("performance.queries.indexes.tables", _sizes)
+    monkeypatch.setattr("performance.queries.indexes.row_counts", _sizes)
     out = io.StringIO()
     call_command("advise_indexes", "--migration", "odds", stdout=out)
 
@@ -98,7 +129,7 @@ def test_the_migration_is_python_that_adds_the_index(large_table, monkeypatch):
 
 
 def test_json_names_the_gain(large_table, monkeypatch):
-    monkeypatch.setattr("performance.queries.indexes.tables", _sizes)
+    monkeypatch.setattr("performance.queries.indexes.row_counts", _sizes)
     out = io.StringIO()
     call_command("advise_indexes", "--json", stdout=out)
 
@@ -112,4 +143,4 @@ def test_an_unknown_app_is_refused_with_those_there_are():
 
 def _sizes():
     # The server's row counts are flushed at a transaction's end, which a test's never reaches.
-    return [{"table": "odds_event", "rows": 5000}]
+    return {"odds_event": 5000}

@@ -36,10 +36,17 @@ class Command(BaseCommand):
             self.stdout.write("No index was proved to save enough; nothing to advise.")
         else:
             for advice in advices:
-                self.stdout.write(
-                    f"{advice.table} ({', '.join(advice.columns)}): "
-                    f"cost {advice.cost_before:.0f} to {advice.cost_after:.0f} "
-                    f"(-{format_ratio(advice.gain_ratio)}), {advice.calls} calls, "
-                    f"{format_bytes(advice.size_bytes)}, paid by {advice.writes} writes\n"
-                    f"    for {' '.join(advice.sql.split())[:100]}"
-                )
+                self.stdout.write(_line(advice))
+
+
+def _line(advice: services.Advice) -> str:
+    slower = advice.write_slowdown_ratio
+    price = "unmeasured" if slower is None else format_ratio(slower)
+    return (
+        f"{advice.definition}\n"
+        f"    cost {advice.cost_before:.0f} to {advice.cost_after:.0f} "
+        f"(-{format_ratio(advice.gain_ratio)}) by {advice.proved_by}; {advice.statements} "
+        f"statements, {advice.calls} calls; {format_bytes(advice.size_bytes)}; an INSERT takes "
+        f"{price} longer, {advice.writes} writes so far\n"
+        f"    for {' '.join(advice.sql.split())[:100]}"
+    )
