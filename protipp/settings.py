@@ -152,13 +152,20 @@ _REDIS_OPTIONS = {
     "SOCKET_CONNECT_TIMEOUT": 0.5,
     "IGNORE_EXCEPTIONS": True,
 }
-CACHES = {
-    "default": {
+# django-redis does not know our addresses of sentinels and clusters. Nothing of ours uses this
+# cache but Django's own parts, so there each process may keep its own.
+_django_s_own: dict[str, Any] = (
+    {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    if "+" in CACHE_URL.partition("://")[0]
+    else {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": CACHE_URL,
         "KEY_PREFIX": "django",
         "OPTIONS": _REDIS_OPTIONS,
-    },
+    }
+)
+CACHES = {
+    "default": _django_s_own,
     "sessions": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,

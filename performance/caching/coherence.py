@@ -8,31 +8,55 @@ is: it is emptied, and not used again until the push is back.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import redis
-from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 ANSWER_WITHIN_S = 0.5
 RECONNECT_S = 0.2
+Away = (redis.RedisError, redis.RedisClusterException, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one server is, asked anew at each connection: another may have taken over from it."""
+
+    pool: Callable[[], redis.ConnectionPool]
+    mark: Callable[[], str]
+    """A key that lies there: it says which run of a server all others come from."""
+    still: Callable[[], bool] = lambda: True
+    """Asked once a second: whether it is the one that writes go to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a Follower calls, in its own thread."""
+
+    changed: Callable[[list[str]], None]
+    """With the tags that somebody has changed."""
+    lost: Callable[[], None]
+    """When changes may have gone unheard."""
+    revived: Callable[[], None]
+    """When the server has come back with what it, or the one before it, held some time ago: from a
+    snapshot, or as a replica that took over. Invalidations may be missing in that."""
 
 
 class Follower(threading.Thread):
-    """Calls `changed(keys)` for each push and `lost()` when it can no longer hear them."""
+    """Follows one server."""
 
-    def __init__(
-        self, prefix: str, *, changed: Callable[[list[str]], None], lost: Callable[[], None]
-    ) -> None:
+    def __init__(self, prefix: str, place: Place, listener: Listener) -> None:
         super().__init__(name="cache-follower", daemon=True)
         self._prefix = prefix
-        self._changed = changed
-        self._lost = lost
+        self._place = place
+        self._told = listener
         self._stopping = threading.Event()
         self.hearing = False
         """True while every change is heard of; only then may memory answer."""
@@ -44,15 +68,17 @@ class Follower(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            pool = self._pool()
+            pool = None
             try:
+                pool = self._place.pool()
                 self._follow(pool.get_connection(), pool.get_connection())
-            except (redis.RedisError, OSError) as error:
+            except Away as error:
                 if self.hearing:
                     logger.warning("Lost the cache server's push: %s. Memory is off.", error)
             finally:
                 self._deaf()
-                pool.disconnect()
+                if pool is not None:
+                    pool.disconnect()
             self._stopping.wait(RECONNECT_S)
 
     def stop(self) -> None:
@@ -60,28 +86,19 @@ class Follower(threading.Thread):
         if self.is_alive() and threading.current_thread() is not self:
             self.join(timeout=HEARTBEAT_S + ANSWER_WITHIN_S)
 
-    def _pool(self) -> redis.ConnectionPool:
-        return redis.ConnectionPool.from_url(
-            settings.CACHE_URL,
-            protocol=2,  # under RESP3 a redirected push hangs
-            socket_timeout=ANSWER_WITHIN_S,
-            socket_connect_timeout=ANSWER_WITHIN_S,
-            max_connections=2,
-        )
-
     def _follow(self, listener: Any, tracker: Any) -> None:
-        listener.send_command("CLIENT", "ID")
-        listener_id = int(listener.read_response())
-        listener.send_command("SUBSCRIBE", "__redis__:invalidate")
-        listener.read_response()
-        tracker.send_command(
-            "CLIENT", "TRACKING", "ON", "REDIRECT", listener_id, "BCAST", "PREFIX", self._prefix
-        )
-        tracker.read_response()
-        self._lost()  # what memory learnt before this moment was told by nobody
+        own_id = int(_ask(listener, "CLIENT", "ID"))
+        _ask(listener, "SUBSCRIBE", "__redis__:invalidate")
+        follow = ("ON", "REDIRECT", own_id, "BCAST", "PREFIX", self._prefix)
+        _ask(tracker, "CLIENT", "TRACKING", *follow)
+        mark, run = self._place.mark(), _run_id(tracker)
+        before = _ask(tracker, "GET", mark)
+        if before not in (None, run):
+            self._told.revived()
+        self._told.lost()  # what memory learnt before this moment was told by nobody
         self.hearing = True
         heard_at = time.monotonic()
-        beat_at = heard_at
+        beat_at = heard_at - HEARTBEAT_S
         while not self._stopping.is_set():
             if listener.can_read(timeout=0.1):
                 self._hear(listener.read_response())
@@ -90,8 +107,9 @@ class Follower(threading.Thread):
             if now - beat_at >= HEARTBEAT_S:
                 beat_at = self._asked_at = now
                 listener.send_command("PING")
-                tracker.send_command("PING")
-                tracker.read_response()
+                _ask(tracker, "SET", mark, run)  # a replica refuses this, and is left
+                if not self._place.still():
+                    raise redis.ConnectionError("another server has taken over")
             if now - heard_at > HEARTBEAT_S + ANSWER_WITHIN_S:
                 raise redis.TimeoutError(f"no answer for {now - heard_at:.1f} s")
 
@@ -101,13 +119,26 @@ class Follower(threading.Thread):
             return
         self.pushes += 1
         if message[2] is None:  # the server was flushed
-            self._lost()
+            self._told.lost()
         else:
             start = len(self._prefix)
-            self._changed([key.decode(errors="replace")[start:] for key in message[2]])
+            self._told.changed([key.decode(errors="replace")[start:] for key in message[2]])
 
     def _deaf(self) -> None:
         if self.hearing:
             self.hearing = False
             self.losses += 1
-            self._lost()
+            self._told.lost()
+
+
+def _ask(connection: Any, *command: Any) -> Any:
+    connection.send_command(*command)
+    return connection.read_response()
+
+
+def _run_id(connection: Any) -> bytes:
+    """Return what the server calls this run of itself; ConnectionError when it does not say."""
+    found = re.search(rb"run_id:(\w+)", _ask(connection, "INFO", "server"))
+    if found is None:
+        raise redis.ConnectionError("INFO server names no run_id")
+    return found[1]

@@ -97,7 +97,7 @@ class Ticket(msgspec.Struct, frozen=True):
         After an invalidation it is another one: nobody waits for a loader that has read old data.
         """
         state = hashlib.blake2b(b"".join(generations), digest_size=6).hexdigest()
-        return f"{self.key}:lease:{state}"
+        return f"{{{self.key}}}:lease:{state}"  # braces: a cluster keeps it beside its key
 
     @property
     def readable(self) -> str:

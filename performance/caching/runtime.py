@@ -15,10 +15,11 @@ from typing import Any
 from django.conf import settings
 
 from performance.caching import overrides, rules, stats, transactions
-from performance.caching.coherence import Follower
+from performance.caching.coherence import Listener
 from performance.caching.conf import conf
 from performance.caching.errors import StoreAway
 from performance.caching.flights import Flights
+from performance.caching.followers import Followers
 from performance.caching.keys import edge_tag
 from performance.caching.memory import Cells
 from performance.caching.policy import Override
@@ -55,7 +56,7 @@ class Runtime:
         self._unsent: dict[str, bool] = {}
         self._unsent_lock = threading.Lock()
         self._stopping = threading.Event()
-        self._follower: Follower | None = None
+        self._follower: Followers | None = None
         self._keeper: threading.Thread | None = None
 
     # --- memory ---------------------------------------------------------------------------------
@@ -108,6 +109,11 @@ class Runtime:
         self.forget_tags(tags)  # what a reader fetched between the two lines above
         self._tell_edges(tags, soft=not hard)
         return True
+
+    def distrust(self) -> None:
+        """Invalidate everything: the store came back with an older state of itself."""
+        logger.warning("The cache server came back with an older state: all of it is invalidated.")
+        self.invalidate([family.own_tag for family in list(self.families.values())], hard=True)
 
     def poison(self, tags: Iterable[str], holder: bytes) -> None:
         """Keep the tags out of the cache until `committed`; StoreAway when that is impossible."""
@@ -166,8 +172,8 @@ class Runtime:
     # --- threads --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        prefix = self.generation_key("")
-        self._follower = Follower(prefix, changed=self.heard, lost=self.forget_all)
+        listener = Listener(changed=self.heard, lost=self.forget_all, revived=self.distrust)
+        self._follower = Followers(conf().namespace, self.generation_key(""), listener)
         self._follower.start()
         self._keeper = threading.Thread(target=self._keep, name="cache-keeper", daemon=True)
         self._keeper.start()
@@ -182,26 +188,34 @@ class Runtime:
         self.workers.stop()
 
     def _keep(self) -> None:
-        """Twice a second: take settings over, send counters, resend invalidations."""
         poller, sender = overrides.Poller(), stats.Sender()
         process = f"{settings.NODE_ID}:{os.getpid()}"
         while not self._stopping.wait(TICK_S):
-            if self._unsent:
-                self.resend()
-            self._keep_poisons()
-            for family in list(self.families.values()):
-                family.budget.recount(self.store, self.clock())
             try:
-                changed = poller.changed()
-                if changed is not None:
-                    self.take_over(changed)
-                tables.followed = True
-                for family in list(self.families.values()):
-                    family.counts.evicted = family.memory.evicted
-                counts = {name: family.counts for name, family in list(self.families.items())}
-                sender.send(counts, process, self.state(process))
+                self._tick(poller, sender, process)
             except stats.Away as error:
                 logger.debug("The bus is away: %s", error)  # its own alert says so, not each tick
+            except Exception:  # without this thread nothing heals any more
+                logger.exception("The cache's keeper goes on after an error that is a bug of ours")
+
+    def _tick(self, poller: overrides.Poller, sender: stats.Sender, process: str) -> None:
+        """Twice a second: resend invalidations, prolong poisons, take settings over, send counters.
+
+        What needs only the store comes first, so that a bus that is away holds nothing up.
+        """
+        if self._unsent:
+            self.resend()
+        if self._follower is not None:
+            self._follower.look()
+        self._keep_poisons()
+        for family in list(self.families.values()):
+            family.budget.recount(self.store, self.clock())
+        changed = poller.changed()
+        if changed is not None:
+            self.take_over(changed)
+        tables.followed = True
+        counts = {name: family.counts for name, family in list(self.families.items())}
+        sender.send(counts, process, self.state(process))
 
     def take_over(self, changed: dict[str, Override]) -> None:
         """Put the rows in force, their rules too."""

@@ -89,8 +89,12 @@ class Store(Protocol):
 
 
 class RedisStore:
+    """Of one server or a cluster. There, keys lie on several nodes, which are asked one by one:
+    their answers are of no one moment, and none of the promises here needs that they were."""
+
     def __init__(self) -> None:
         self.breaker = Breaker()
+        self._one_by_one = stores.cache_topology().kind == "cluster"
 
     @contextmanager
     def _guarded(self) -> Iterator[redis.Redis]:
@@ -98,7 +102,7 @@ class RedisStore:
             raise StoreAway("its breaker is open")
         try:
             yield stores.cache_store()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, redis.RedisClusterException) as error:
             self.breaker.failed()
             raise StoreAway(str(error) or type(error).__name__) from error
         except redis.RedisError as error:  # it answers, and refuses: out of memory, read-only, …
@@ -107,8 +111,15 @@ class RedisStore:
 
     def read(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values of `keys` in one round trip."""
+        values: Any
         with self._guarded() as client:
-            values: Any = client.mget(keys)
+            if self._one_by_one:
+                pipeline = client.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.get(key)
+                values = pipeline.execute()
+            else:
+                values = client.mget(keys)
             return list(values)
 
     def claim(
@@ -118,8 +129,13 @@ class RedisStore:
         with self._guarded() as client:
             pipeline = client.pipeline(transaction=False)
             pipeline.set(lease, token, nx=True, px=lease_ms)
-            pipeline.mget(keys)
-            won, values = pipeline.execute()
+            if self._one_by_one:
+                for key in keys:
+                    pipeline.get(key)
+                won, *values = pipeline.execute()
+            else:
+                pipeline.mget(keys)
+                won, values = pipeline.execute()
             return bool(won), values
 
     def mint(self, keys: Sequence[str]) -> list[bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from django.apps import apps
 from django.db import models, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
@@ -182,6 +183,10 @@ def _tell_of_bulk_writes(model: type[models.Model]) -> None:
         told = type(kind._queryset_class.__name__, (TellingQuerySet, kind._queryset_class), {})
         # Of the class, because related managers (`sport.events`) are made from it.
         manager.__class__ = type(kind.__name__, (kind,), {"_queryset_class": told})
+    for other in apps.get_models(include_auto_created=True):
+        for attribute in vars(other).values():  # related managers that were made before
+            if "related_manager_cls" in getattr(attribute, "__dict__", ()):
+                del attribute.related_manager_cls
 
 
 class TellingQuerySet(models.QuerySet[Any]):
