@@ -22,11 +22,17 @@ NEEDS = {
 """What each provider cannot do without: option and environment variable."""
 
 PAGE_BUDGETS = {
-    "odds/board.html": 60_000,
-    "odds/event.html": 60_000,
-    "odds/arbitrage.html": 60_000,
-    "performance/monitor.html": 90_000,
-    "performance/cdn.html": 90_000,
+    "odds/board.html": 30_000,
+    "odds/event.html": 30_000,
+    "odds/arbitrage.html": 30_000,
+    "performance/monitor.html": 30_000,
+    "performance/cdn.html": 30_000,
+}
+
+HINTS = {
+    "/": ("performance/css/tokens.css", "odds/css/odds.css", "odds/js/live-odds.js"),
+    "/api/": (),
+    "/admin/": ("admin/css/base.css", "performance/css/tokens.css", "performance/css/admin.css"),
 }
 
 
@@ -77,6 +83,8 @@ class CdnConf:
     """Builds whose files stay reachable, so that a page from before a deployment still works."""
     image_widths: tuple[int, ...] = (320, 640, 960, 1280, 1920)
     """Widths in CSS pixels that pictures are made in, up to their own."""
+    hints: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(HINTS))
+    """Start of a path -> styles and modules that its pages' Link header names; longest wins."""
     page_budgets: Mapping[str, int] = field(default_factory=lambda: dict(PAGE_BUDGETS))
     """Template -> bytes that its styles and scripts may weigh as brotli, all imports with them."""
 

@@ -66,3 +66,58 @@ class PublishFailed(PerformanceError):
             f"{len(self.failed)} of {self.total} files were not uploaded, first {name}: {why}. "
             "The published build is unchanged; run publish_static again to send what is missing."
         )
+
+
+class BuildFailed(PerformanceError):
+    """The static files cannot be built; what was published before stands as it is."""
+
+
+class MissingAssets(BuildFailed):
+    """Static files that name files which are not there; browsers would meet a 404."""
+
+    def __init__(self, missing: list[str]) -> None:
+        super().__init__(missing)
+        self.missing = missing
+
+    def __str__(self) -> str:
+        more = len(self.missing) - 5
+        lines = "\n".join(f"  {line}" for line in self.missing[:5])
+        rest = f"\n  and {more} more" if more > 0 else ""
+        return f"Static files name others that are not there:\n{lines}{rest}"
+
+
+class MinifyFailed(BuildFailed):
+    """esbuild could not read a file; its message names the file and the line."""
+
+    def __str__(self) -> str:
+        return f"CSS and JS were not made smaller: {self.args[0].strip()}"
+
+
+class PictureRefused(BuildFailed):
+    """A file that is called a picture cannot be made into others."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is no picture that can be used ({self.why}). "
+            "It must be a whole PNG or JPEG of reasonable size."
+        )
+
+
+class TooHeavy(BuildFailed):
+    """Pages whose styles and scripts weigh more than their budget."""
+
+    def __init__(self, pages: list[str]) -> None:
+        super().__init__(pages)
+        self.pages = pages
+
+    def __str__(self) -> str:
+        return (
+            "Too heavy: "
+            + "; ".join(self.pages)
+            + (". Load less at once, or raise PERFORMANCE['CDN']['page_budgets'].")
+        )

@@ -21,6 +21,8 @@ from performance.cdn.errors import PublishFailed
 from performance.cdn.serving import HASHED_NAME
 
 MANIFEST = "staticfiles.json"
+LATEST = {MANIFEST, "assets.json"}
+"""What tells of a build is overwritten by the next one."""
 ENCODINGS = {".br": "br", ".gz": "gzip", ".zstd": "zstd"}
 FOREVER = "public, max-age=31536000, immutable"
 SHORT = "public, max-age=60"
@@ -57,14 +59,17 @@ class Upload:
 
 
 def current_build() -> Build:
-    """Read STATIC_ROOT; FileNotFoundError when collectstatic never ran."""
+    """Read STATIC_ROOT; FileNotFoundError when collectstatic never ran.
+
+    Files under their plain names are no part of it: no page names them, and they may not be kept.
+    """
     root = Path(settings.STATIC_ROOT)
     if not (root / MANIFEST).is_file():
         raise FileNotFoundError(f"{root} has no {MANIFEST}: run collectstatic first.")
     files = {
         str(path.relative_to(root)): path.stat().st_size
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and (path.name in LATEST or HASHED_NAME.match(path.name))
     }
     return Build(root, files)
 
@@ -81,7 +86,7 @@ def upload(build: Build, on_file: Callable[[str, int], None]) -> Upload:
     missing = []
     for name, size_bytes in build.files.items():
         if name == MANIFEST:
-            continue
+            continue  # the last one
         if HASHED_NAME.match(name) and there.get(name) == size_bytes:
             done.present += 1
             on_file(name, size_bytes)

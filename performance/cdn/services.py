@@ -9,22 +9,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.db import DatabaseError, transaction
 
 from performance.cdn import (
     asking,
+    assets,
     budget,
     counters,
     edging,
     following,
     health,
+    hinting,
     ledger,
+    minifying,
     publishing,
     serving,
     showing,
+    weighing,
 )
 from performance.cdn.conf import conf
 from performance.cdn.errors import NoCdn
+from performance.cdn.imaging import Picture
 from performance.cdn.models import EdgeEvent, Purge, StaticBuild
 from performance.cdn.providers.choosing import provider
 from performance.cdn.serving import HASHED_NAME
@@ -130,6 +136,11 @@ def publish(on_file: Callable[[str, int], None] = lambda name, size_bytes: None)
     return Published(row, len(build.files), upload.sent, upload.sent_bytes, upload.present, removed)
 
 
+def build_rules() -> str:
+    """Return a text that changes when the same sources would be built otherwise."""
+    return f"2 {'small' if minifying.esbuild() else 'as they are'} {conf().image_widths}"
+
+
 def make_bucket() -> None:
     """Make the bucket of static files unless it is there."""
     publishing.make_bucket()
@@ -214,11 +225,37 @@ def warm_edge(paths: Iterable[str]) -> list[asking.Answer]:
 
 def serve_static(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     """Return the WSGI application with static files answered before it."""
-    return edging.wrap(serving.wrap(application), provider())
+    return edging.wrap(serving.wrap(hinting.wrap(application)), provider())
+
+
+def picture(name: str) -> Picture | None:
+    """Return a picture's size and variants; None when nothing was built of it."""
+    return assets.picture(name)
+
+
+def modules_of(name: str) -> list[str]:
+    """Return a module and all that it loads at once, nearest first."""
+    return assets.needs(name)
+
+
+def edge_address() -> str:
+    """Return where browsers fetch static files when that is not the origin; empty else."""
+    return conf().base_url.rstrip("/")
+
+
+def origin_url(name: str) -> str:
+    """Return a static file's URL at the origin, whatever the edge."""
+    return staticfiles_storage.url(name).removeprefix(edge_address())
 
 
 def prune_ledger() -> int:
     return ledger.prune()
+
+
+def weigh_pages() -> list[weighing.Weight]:
+    """Return what the pages' styles and scripts weigh; raises BuildFailed when one is too heavy,
+    or a file names another that is not there."""
+    return weighing.check(conf().page_budgets)
 
 
 def overview() -> dict[str, Any]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import zstandard
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
 from servestatic.compress import Compressor
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
-from performance.cdn import health
+from performance.cdn import assets, health, imaging, minifying, references
+from performance.cdn.conf import conf
 from performance.cdn.serving import HASHED_NAME
 
 ZSTD_LEVEL = 19
@@ -42,6 +46,32 @@ class HashedStorage(CompressedManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
     # A template that names a file which is not built is our bug, and says so; tests build nothing.
     manifest_strict = True
+
+    def post_process(self, paths: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        """Build: check what files name, make them small, then hash and compress them.
+
+        Raises BuildFailed before anything is named or compressed: the manifest in use stands.
+        """
+        if options.get("dry_run"):
+            return
+        root = Path(self.location)
+        sources = {
+            name.replace("\\", "/"): Path(storage.path(path))
+            for name, (storage, path) in paths.items()
+        }
+        named = references.of_all(sources, settings.STATIC_URL)
+        references.check(named, sources)
+        with tempfile.TemporaryDirectory(prefix="protipp-build-") as folder:
+            made = minifying.minify(sources, Path(folder))
+            pictures, variants = imaging.variants(
+                sources, conf().image_widths, Path(folder), root.parent / "static-pictures"
+            )
+            built = FileSystemStorage(location=folder)
+            changed = {name: (built, name) for name in (*made, *variants)}
+            yield from super().post_process({**paths, **changed}, *args, **options)
+            minifying.keep_maps(made, self.hashed_files)
+        needs = {name: references.needed(name, named) for name in sources if name.endswith(".js")}
+        assets.write(root, pictures, {name: all_ for name, all_ in needs.items() if len(all_) > 1})
 
     def url_converter(self, name: str, hashed_files: Any, template: Any = None) -> Any:
         """Leave alone what names no file of ours: source maps, and types in comments such as

@@ -21,7 +21,14 @@ from protipp.stack.tree import Tree
 
 NEED_NONE = frozenset(
     {"up", "help", "version", "check", "test", "diffsettings", "makemigrations", "makemessages"}
-    | {"compilemessages", "collectstatic", "findstatic", "publish_static", "startapp"}
+    | {
+        "check_static",
+        "compilemessages",
+        "collectstatic",
+        "findstatic",
+        "publish_static",
+        "startapp",
+    }
 )
 OTHER_STARTS_WITHIN_S = 60
 MIGRATE_WITHIN_S = 300

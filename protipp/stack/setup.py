@@ -24,7 +24,7 @@ from django.contrib.staticfiles.finders import get_finders  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from performance.balancing import services  # noqa: E402
-from performance.cdn.services import make_bucket  # noqa: E402
+from performance.cdn.services import build_rules, make_bucket  # noqa: E402
 from protipp import env  # noqa: E402
 from protipp.stack.folders import kept_secret, write_private  # noqa: E402
 
@@ -65,7 +65,7 @@ def build_static(local: Path) -> bool:
 
 def sources_digest() -> str:
     """Return one digest over names, sizes and times of all sources, and over how they are built."""
-    found = hashlib.sha256(json.dumps([settings.STORAGES, settings.STATIC_URL]).encode())
+    found = hashlib.sha256(json.dumps([settings.STORAGES, settings.STATIC_URL, build_rules()]).encode())
     for finder in get_finders():
         for name, storage in finder.list([]):
             stat = Path(storage.path(name)).stat()

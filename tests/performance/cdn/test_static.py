@@ -23,7 +23,9 @@ STORED = {
 def build(tmp_path_factory):
     """A build of two modules, one importing the other, and the admin's own files."""
     source = tmp_path_factory.mktemp("source")
-    (source / "app.js").write_text('import { x } from "./part.js";\nconsole.log(x);\n' * 40)
+    (source / "app.js").write_text(
+        'import { x } from "./part.js";\n' + 'console.log("the same again", x);\n' * 40
+    )
     (source / "part.js").write_text("export const x = 1;\n")
     root = tmp_path_factory.mktemp("built")
     with override_settings(STORAGES=STORED, STATIC_ROOT=root, STATICFILES_DIRS=[source]):
