@@ -14,7 +14,7 @@ import redis
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from performance.monitoring import live, wire
+from performance.monitoring import live, native, wire
 from performance.monitoring.histogram import Histogram
 
 OCTAVES = tuple(range(-10, 5))
@@ -53,6 +53,7 @@ class MergedCollector:
                 "Age of the newest merged second.",
                 value=max(0.0, time.time() - now["at_s"]),
             )
+            yield from _nodes(now["processes"])
             yield from _processes(now["processes"])
         if totals is not None:
             yield from _histograms(totals)
@@ -66,17 +67,42 @@ def _up(value: int) -> Metric:
     )
 
 
+def in_protobuf() -> bytes:
+    """Return all of it as protobuf, with native histograms beside the classic buckets."""
+    totals = live.read_totals()
+    parts = []
+    for kind, (name, text, octaves) in TIMED.items():
+        metrics = [
+            native.of_histogram(labels, row, octaves)
+            for labels, row in _rows_of(totals, kind)
+        ]  # fmt: skip
+        if metrics:
+            parts.append(native.family(name, text, "histogram", metrics))
+    for metric in MergedCollector().collect():
+        packed = native.of_metric(metric)
+        if packed is not None:
+            parts.append(packed)
+    return b"".join(parts)
+
+
+def _rows_of(totals: wire.Totals | None, kind: str) -> Iterator[tuple[dict[str, str], Histogram]]:
+    for its_kind, key, status, row in totals.series if totals is not None else ():
+        if its_kind != kind:
+            continue
+        if kind == "request":
+            method, _, route = key.partition(" ")
+            yield {"route": route or key, "method": method if route else "", "status": status}, row
+        else:
+            yield {"key": key, "status": status}, row
+
+
 def _histograms(totals: wire.Totals) -> Iterator[Metric]:
     for kind, (name, text, octaves) in TIMED.items():
-        labels = ["route", "method", "status"] if kind == "request" else ["key", "status"]
-        family = HistogramMetricFamily(name, text, labels=labels)
-        for its_kind, key, status, row in totals.series:
-            if its_kind == kind:
-                names = [key, status]
-                if kind == "request":
-                    method, _, route = key.partition(" ")
-                    names = [route or key, method if route else "", status]
-                family.add_metric(names, _buckets(row, octaves), sum_value=row.sum_us / 1e6)
+        names = ["route", "method", "status"] if kind == "request" else ["key", "status"]
+        family = HistogramMetricFamily(name, text, labels=names)
+        for labels, row in _rows_of(totals, kind):
+            values = [labels[name] for name in names]
+            family.add_metric(values, _buckets(row, octaves), sum_value=row.sum_us / 1e6)
         yield family
 
 
@@ -101,6 +127,19 @@ def _gauges(totals: wire.Totals) -> Iterator[Metric]:
     )
     for kind, key, value in totals.gauges:
         family.add_metric([kind, key], value)
+    yield family
+
+
+def _nodes(rows: list[dict[str, Any]]) -> Iterator[Metric]:
+    """How long each node is unheard: as long as the process of it that was heard last."""
+    silent: dict[str, float] = {}
+    for row in rows:
+        silent[row["node"]] = min(row["silent_s"], silent.get(row["node"], row["silent_s"]))
+    family = GaugeMetricFamily(
+        "protipp_node_silent_seconds", "How long nothing was heard of a node.", labels=["node"]
+    )
+    for node, seconds in silent.items():
+        family.add_metric([node], seconds)
     yield family
 
 

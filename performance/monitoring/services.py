@@ -18,6 +18,7 @@ from performance.core.stores import bus
 from performance.monitoring import (
     alerting,
     celery_hooks,
+    deploying,
     history,
     http,
     live,
@@ -198,6 +199,14 @@ class PerformanceMonitor:
     def preview(self, rule: AlertRule) -> previewing.Preview:
         """Return what a rule, saved or not, would have done in the last day."""
         return previewing.preview(rule)
+
+    def deploy_files(self) -> dict[str, str]:
+        """Return what Prometheus and Grafana take, by path below deploy/; one query."""
+        rules = list(AlertRule.objects.filter(enabled=True))
+        return {
+            "prometheus/rules.yml": deploying.rules_yml(rules),
+            "grafana/protipp.json": deploying.grafana_json(rules),
+        }
 
     @staticmethod
     def _note(rule: AlertRule, event: str, text: str) -> None:
