@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from odds.comparing import Line, Table, tables, typical_s
+from performance.queries.services import on_replica
 
 IN_PLAY_H = 4
 """No source says when a match ends, so it leaves the boards this long after its start."""
@@ -227,7 +229,7 @@ def event(key: str, *, bookmakers: Sequence[str] = ()) -> Board:
 
 def sports() -> bytes:
     """Return all active sports as a JSON list of `SportRow`, with their events; one query."""
-    return fetch_json(_SPORTS, {"in_play_h": IN_PLAY_H})
+    return fetch_json(_SPORTS, {"in_play_h": IN_PLAY_H}, may_be_late=True)
 
 
 def bookmakers() -> dict[str, str]:
@@ -252,13 +254,21 @@ def near_events(key: str, *, limit: int = 3) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def fetch_json(sql: str, parameters: Mapping[str, Any]) -> bytes:
-    """Run a statement whose one cell is JSON text."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        row = cursor.fetchone()
-    text: str = row[0]
-    return text.encode()
+def fetch_json(sql: str, parameters: Mapping[str, Any], *, may_be_late: bool = False) -> bytes:
+    """Run a statement whose one cell is JSON text.
+
+    What may be a second late is read from a replica. Prices are not: read there, just after the
+    batch that changed them, an old one would be cached as new.
+    """
+
+    def read(link: BaseDatabaseWrapper) -> bytes:
+        with link.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            row = cursor.fetchone()
+        text: str = row[0]
+        return text.encode()
+
+    return on_replica(read) if may_be_late else read(connection)
 
 
 def _statement(sql: str, *, of_market: str, bookmakers: Sequence[str]) -> str:

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "performance.monitoring.http.name_request",
     "performance.queries.middleware.count_queries",
+    "performance.queries.router.read_own_writes",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -139,6 +140,9 @@ def _database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": _database(env.text("DATABASE_URL", "postgresql://127.0.0.1:5432/protipp"))}
+for _number, _url in enumerate(env.items("DATABASE_REPLICA_URLS"), start=1):
+    DATABASES[f"replica{_number}"] = _database(_url) | {"TEST": {"MIRROR": "default"}}
+DATABASE_ROUTERS = ["performance.queries.router.Router"]
 
 # --- the two Redis-compatible servers -----------------------------------------------------------
 CACHE_URL = env.text("CACHE_URL", "redis://127.0.0.1:6379/0")
@@ -201,6 +205,9 @@ if _UPLOT.is_dir():
 _WEB_VITALS = BASE_DIR / "node_modules" / "web-vitals" / "dist"
 if _WEB_VITALS.is_dir():
     STATICFILES_DIRS.append(("vendor/web-vitals", _WEB_VITALS))
+
+PROXY_DIRECTORY = env.text("PROTIPP_HAPROXY_DIR")
+"""Where haproxy.cfg and its sockets are; empty where no stack runs."""
 
 # --- security ---------------------------------------------------------------------------------
 SECURE = SITE_URL.startswith("https://")

@@ -31,12 +31,22 @@ class QueriesConf:
     """How many rows the bounded copy has on which a candidate index is proved."""
     advice_gain_ratio: float = 0.3
     """The share of the planner's cost that an index must save to be advised, 0 to 1."""
+    replica_lag_s: float = 1.0
+    """A replica further behind than this is not read, in seconds."""
+    replica_pin_s: float = 5.0
+    """For how long who wrote reads the primary, in seconds; well above `replica_lag_s`."""
 
     def __post_init__(self) -> None:
         if not 0 < self.advice_gain_ratio < 1:
             raise ImproperlyConfigured(
                 f"PERFORMANCE['QUERIES']['advice_gain_ratio'] is {self.advice_gain_ratio}; "
                 "it must lie between 0 and 1."
+            )
+        if self.replica_pin_s < self.replica_lag_s + 2:
+            raise ImproperlyConfigured(
+                f"PERFORMANCE['QUERIES']['replica_pin_s'] is {self.replica_pin_s}; it must be 2 s "
+                f"above replica_lag_s, which is {self.replica_lag_s}: a replica that falls behind "
+                "is left out within 2 s, and until then a reader may miss his own write."
             )
         if self.n_plus_one_count < 2:
             raise ImproperlyConfigured(

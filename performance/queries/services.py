@@ -13,6 +13,7 @@ from performance.queries import (
     capture,
     index_migrations,
     indexes,
+    router,
     statistics,
     watchdog,
 )
@@ -20,6 +21,9 @@ from performance.queries.errors import StatisticsMissing
 
 longer = watchdog.longer
 """`with longer(connection, limit_ms)`: a transaction whose statements may take more time."""
+on_replica = router.on_replica
+"""`on_replica(read)` runs `read(connection)` where it costs the primary nothing, if it can."""
+note_write = router.note_write
 SORTS = tuple(statistics.SORTS)
 Advice = advisor.Advice
 
