@@ -34,7 +34,7 @@ def parse(header: str) -> list[Seen]:
     """
     found = []
     for member in _MEMBER.findall(header):
-        name, *parameters = (part.strip() for part in _PARAMETER.findall(member))
+        name, *parameters = [part.strip() for part in _PARAMETER.findall(member)] or [""]
         values = dict(_pair(parameter) for parameter in parameters)
         if not name:
             continue

@@ -65,7 +65,9 @@ def build_static(local: Path) -> bool:
 
 def sources_digest() -> str:
     """Return one digest over names, sizes and times of all sources, and over how they are built."""
-    found = hashlib.sha256(json.dumps([settings.STORAGES, settings.STATIC_URL, build_rules()]).encode())
+    found = hashlib.sha256(
+        json.dumps([settings.STORAGES, settings.STATIC_URL, build_rules()]).encode()
+    )
     for finder in get_finders():
         for name, storage in finder.list([]):
             stat = Path(storage.path(name)).stat()
