@@ -102,6 +102,8 @@ class BalancingConf:
     """Connections kept for workers, feeds and people when nodes are capped by the database."""
     database_per_node: int = 8
     """Connections one node may hold."""
+    user_every_s: float = 7.5
+    """How often one user asks, for the page's answer to how many users these nodes hold."""
     decisions_kept_days: int = 30
 
     def __post_init__(self) -> None:
@@ -140,7 +142,7 @@ _POSITIVE = (
     "tunnel_timeout_s", "client_header_timeout_s", "max_connections", "max_body_bytes",
     "drain_timeout_s", "drain_spread_s", "requests_per_10s", "connections_per_10s",
     "connections_per_address", "micro_cache_s", "heartbeat_s", "tick_s", "scale_every_s",
-    "queue_target_ms", "fixtures_per_node", "stable_window_s", "panic_window_s",
+    "queue_target_ms", "fixtures_per_node", "user_every_s", "stable_window_s", "panic_window_s",
     "database_per_node", "decisions_kept_days",
 )  # fmt: skip
 

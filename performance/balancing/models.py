@@ -132,3 +132,24 @@ class DemandSlot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.slot}: {self.mean:.1f}"
+
+
+class LoadStep(models.Model):
+    """One step of a load test: so many users, and what they met. The page draws its curve."""
+
+    began_at = models.DateTimeField(db_index=True, help_text="When its test began.")
+    nodes = models.PositiveSmallIntegerField(help_text="Web nodes that were up then.")
+    users = models.PositiveIntegerField()
+    every_s = models.FloatField(help_text="How often each user asked.")
+    per_s = models.FloatField(help_text="Answers a second.")
+    mean_ms = models.FloatField()
+    p50_ms = models.FloatField()
+    p99_ms = models.FloatField()
+    errors = models.PositiveIntegerField()
+    by = models.CharField(max_length=150)
+
+    class Meta:
+        ordering = ["-began_at", "users"]
+
+    def __str__(self) -> str:
+        return f"{self.users} users: {self.per_s:.0f}/s, p99 {self.p99_ms:.1f} ms"

@@ -9,6 +9,7 @@ import redis
 from django import forms
 
 from performance.balancing import services
+from performance.balancing.views import capacity_view
 from performance.core import acts, pages, units
 
 BY = "staff"
@@ -21,10 +22,10 @@ class BalancerPage(pages.Page):
     title = "LoadBalancer"
     permission = "performance_balancing.view_balancer"
     order = 40
-    acts = ("balancing.scale",)
+    acts = ("balancing.scale", "balancing.policy", "balancing.weight")
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the balancer's last word; one GET in the bus, two queries."""
+        """Return the balancer's last word; one GET in the bus, four queries."""
         try:
             status = services.balancer.status()
         except redis.RedisError:
@@ -41,6 +42,7 @@ class BalancerPage(pages.Page):
             "nodes": [_node(node) for node in nodes],
             "kinds": [_kind(kind, known, nodes) for kind in ("web", "live")],
             "targets": services.targets(),
+            "capacity": capacity_view(services.balancer.capacity()),
             "decisions": [_decision(decision) for decision in services.latest_decisions()],
         }
 
@@ -59,6 +61,7 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
         "texts": {
             "load": units.format_ratio(load_ratio),
             "latency": units.format_ms(node["latency_ms"]),
+            "waited": units.format_ms(node.get("queue_p95_ms")),
             "cpu": units.format_ratio(node["cpu_ratio"]),
             "memory": units.format_bytes(node["memory_bytes"] or None),
             "uptime": "–" if uptime_s is None else units.format_age(uptime_s),
@@ -110,6 +113,22 @@ class UndrainForm(forms.Form):
     node = forms.CharField(max_length=63)
 
 
+class PolicyForm(forms.Form):
+    policy = forms.ChoiceField(
+        required=False,
+        choices=[("", "as the settings say"), *((name, name) for name in services.POLICIES)],
+        help_text="How the proxy chooses a web node. It is reloaded for it, and loses nothing.",
+    )
+
+
+class WeightForm(forms.Form):
+    node = forms.CharField(max_length=63, help_text="As the table names it, such as web-2.")
+    weight = forms.IntegerField(
+        required=False, min_value=1, max_value=256,
+        help_text="100 is usual, 50 half as much. Empty gives the node its own back.",
+    )  # fmt: skip
+
+
 class ScaleForm(forms.Form):
     kind = forms.ChoiceField(choices=[("web", "web"), ("live", "live")])
     count = forms.IntegerField(
@@ -147,5 +166,28 @@ acts.register(
         form=ScaleForm,
         run=lambda kind, count: services.scale(kind, count, by=BY),
         dangerous=True,
+    )
+)
+acts.register(
+    acts.Act(
+        name="balancing.policy",
+        title="Policy",
+        permission="performance_balancing.steer_proxy",
+        form=PolicyForm,
+        run=lambda policy: services.balancer.choose(policy, by=BY),
+        preview=lambda policy: (
+            f"The proxy chooses by {policy or 'the policy of the settings'} instead of "
+            f"{services.balancer.policy()}."
+        ),
+        dangerous=True,
+    )
+)
+acts.register(
+    acts.Act(
+        name="balancing.weight",
+        title="Weight",
+        permission="performance_balancing.steer_proxy",
+        form=WeightForm,
+        run=lambda node, weight: services.balancer.weigh(node, weight, by=BY),
     )
 )

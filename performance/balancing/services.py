@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 from django.utils import timezone
 
-from performance.balancing import autoscaling, decisions, replaying
+from performance.balancing import autoscaling, decisions, load_testing, planning, replaying
 from performance.balancing.announce import Heartbeat
 from performance.balancing.arrivals import wsgi_arrivals
 from performance.balancing.balancer import STATUS_KEY
@@ -23,6 +25,7 @@ from performance.balancing.leading import run_balancer
 from performance.balancing.models import (
     Decision,
     DrainOrder,
+    LoadStep,
     NodeWeight,
     ScaleTarget,
     Steering,
@@ -36,10 +39,29 @@ from performance.balancing.steering import weights as set_weights
 from performance.core import stores
 
 __all__ = [
-    "POLICIES", "Autoscaler", "LoadBalancer", "Node", "Site", "announce_this_process",
-    "asgi_healthz", "autoscaler", "balancer", "drain", "haproxy_binary", "latest_decisions",
-    "nodes", "planned_node", "proxy_command", "register_floor", "render_proxy", "run_balancer",
-    "scale", "targets", "wsgi_arrivals", "wsgi_healthz",
+    "POLICIES",
+    "Autoscaler",
+    "LoadBalancer",
+    "Node",
+    "Site",
+    "announce_this_process",
+    "asgi_healthz",
+    "autoscaler",
+    "balancer",
+    "drain",
+    "haproxy_binary",
+    "latest_decisions",
+    "load_test",
+    "nodes",
+    "planned_node",
+    "proxy_command",
+    "register_floor",
+    "render_proxy",
+    "run_balancer",
+    "scale",
+    "targets",
+    "wsgi_arrivals",
+    "wsgi_healthz",
 ]  # fmt: skip
 
 # --- this process as a node ---------------------------------------------------------------------
@@ -184,6 +206,25 @@ class LoadBalancer:
         decisions.record("weight", node_id=node_id, by=by, reason=f"{weight} asked for")
         return f"{node_id} has the weight {weight} from now on; 100 is usual."
 
+    def load_test(
+        self, directory: Path, *, users: int, steps: int, seconds: float, every_s: float,
+        paths: Mapping[str, float], by: str,
+    ) -> Iterator[LoadStep]:  # fmt: skip
+        """Let more and more users ask this site over loopback; yield each step's figures.
+
+        It takes steps x seconds, and what it measures is kept for `capacity`. BalancingError
+        names what is out of bounds, or why nobody could connect.
+        """
+        web = [node for node in self.nodes() if node["kind"] == "web"]
+        return load_testing.run_steps(
+            directory, users=users, steps=steps, seconds=seconds, every_s=every_s, paths=paths,
+            nodes=len(web), by=by,
+        )  # fmt: skip
+
+    def capacity(self) -> planning.Capacity | None:
+        """Return what the last load test says of users and nodes; None before the first."""
+        return planning.latest(conf())
+
     def weights(self) -> dict[str, int]:
         """Return the weights that were set by hand. One query."""
         return set_weights()
@@ -235,6 +276,9 @@ autoscaler = Autoscaler()
 
 def nodes() -> list[dict[str, Any]]:
     return balancer.nodes()
+
+
+load_test = balancer.load_test
 
 
 def drain(node_id: str, *, by: str, stop: bool = True) -> str:

@@ -59,6 +59,8 @@ page({
         { className: "num narrow-hide", cell: (node) => format.bytes(node.memory_bytes) },
         { className: "num narrow-hide", cell: (node) => format.age(node.uptime_s) },
         { className: "num narrow-hide", cell: (node) => dash(node.errors) },
+        { className: "num narrow-hide", cell: (node) => node.weight ?? 100 },
+        { className: "num narrow-hide", cell: (node) => format.ms(node.queue_p95_ms) },
         { className: "mono narrow-hide", cell: (node) => node.build || "–" },
         { cell: acts },
       ],
