@@ -254,11 +254,13 @@ def _says_json(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespo
         answer["Allow"] = response["Allow"]
         return answer
 
-    return csrf_exempt(shown)  # nothing here changes anything: a POST is to hear 405, not 403
+    # A POST is to hear 405, not 403. What changes something checks the token of a session itself.
+    return csrf_exempt(shown)
 
 
-def urls() -> tuple[list[Any], str, str]:
-    patterns, app_name, namespace = api.urls
+def urls(whole: NinjaAPI) -> tuple[list[Any], str, str]:
+    """Return the URLs of the API, after everybody has mounted a part in it."""
+    patterns, app_name, namespace = whole.urls
     for pattern in patterns:
         assert pattern.callback is not None
         pattern.callback = _says_json(pattern.callback)

@@ -6,4 +6,6 @@ from odds.api import api
 from performance.dashboard import running
 from performance.monitoring.api import mount
 
+__all__ = ["api"]
+
 mount(api, running.run)

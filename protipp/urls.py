@@ -1,12 +1,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
-import protipp.api  # noqa: F401  mounts performance's part before the API hands out its URLs
+from odds.api import urls as api_urls
+from protipp.api import api
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("performance.balancing.urls")),
     path("", include("performance.monitoring.urls")),
+    path("api/", api_urls(api)),
     path("", include("odds.urls")),
 ]
 
