@@ -143,12 +143,17 @@ _NOT_OURS = (f"{settings.BASE_DIR}/.venv", str(Path(__file__).parent), sys.prefi
 
 
 def calling_line() -> str:
-    """Return `file:line in function` of the innermost frame of the project's own code."""
+    """Return `file:line in function` of the innermost frame of the project's own code.
+
+    Wrappers of Django's `execute`, whoever set them, pass a statement on and did not ask for it.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_OURS) and not name.startswith(_NOT_OURS):
+        code = frame.f_code
+        name = code.co_filename
+        ours = name.startswith(_OURS) and not name.startswith(_NOT_OURS)
+        if ours and "execute" not in code.co_varnames[: code.co_argcount]:
             where = name.removeprefix(_OURS).lstrip("/")
-            return f"{where}:{frame.f_lineno} in {frame.f_code.co_name}"
+            return f"{where}:{frame.f_lineno} in {code.co_name}"
         frame = frame.f_back
     return ""
