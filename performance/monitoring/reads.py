@@ -46,7 +46,7 @@ def _read(
     table: str, condition: str, values: list[Any], endpoint: str | None
 ) -> dict[datetime, Merged]:
     if endpoint is not None:
-        condition += " AND series.key IN (%s, %s) AND series.kind IN ('request', 'sql')"
+        condition += " AND series.key IN (%s, %s) AND series.kind IN ('request', 'sql', 'memory_growth')"
         values = [*values, endpoint, endpoint.partition(" ")[2]]
     spans: dict[datetime, Merged] = {}
     with connection.cursor() as cursor:
