@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
@@ -20,10 +21,21 @@ def main() -> None:
             Up().run_from_argv(sys.argv)  # it needs no app loaded, which takes some seconds
             return
         with servers_for(sys.argv):
-            execute_from_command_line(sys.argv)
+            try:
+                execute_from_command_line(sys.argv)
+            finally:
+                end_threads()
         gc.freeze()  # else the end looks through all that was loaded, for half a second
     except (StackError, ImproperlyConfigured) as error:
         sys.exit(f"{sys.argv[1]}: {error}")
+
+
+def end_threads() -> None:
+    """Let the cache's threads end before servers do that were started for this command alone."""
+    if apps.ready:
+        from performance.caching.services import cache  # only now: a refused start has no apps
+
+        cache.close()
 
 
 if __name__ == "__main__":

@@ -47,6 +47,12 @@ class CacheManager:
             )
         runtimes.families()[family.name] = family
 
+    def close(self) -> None:
+        """End this process's threads and pushes; the next use starts them anew."""
+        runtime = runtimes.replace(None)
+        if runtime is not None:
+            runtime.stop()
+
     def invalidate(
         self, *tags: str, hard: bool = True, strict: bool = False, using: str = "default"
     ) -> bool:
