@@ -146,11 +146,11 @@ class Runtime:
     def _tell_edges(self, tags: Iterable[str], *, soft: bool) -> None:
         """Say which public copies are outdated, after the store: an edge that asks gets the new.
 
-        Of the families' own tags those with cdn="public"; of all others each, once there is such a
-        family, because whose they are is known only by the arguments.
+        Of the families' own tags those with cdn="public"; of all others each, because whose they
+        are is known only by the arguments, and a feed's process never loads the families at all.
         """
         public = {family.own_tag for family in list(self.families.values()) if family.cdn}
-        told = [tag for tag in tags if public and (tag in public or not tag.startswith("family:"))]
+        told = [tag for tag in tags if tag in public or not tag.startswith("family:")]
         if told:
             signals.invalidated.send_robust(type(self), tags=[*map(edge_tag, told)], soft=soft)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import mimetypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from performance.cdn.errors import PublishFailed
 from performance.cdn.serving import HASHED_NAME
 
 MANIFEST = "staticfiles.json"
-LATEST = {MANIFEST, "assets.json"}
+LATEST = (MANIFEST, "assets.json")
 """What tells of a build is overwritten by the next one."""
 ENCODINGS = {".br": "br", ".gz": "gzip", ".zstd": "zstd"}
 FOREVER = "public, max-age=31536000, immutable"
@@ -61,16 +62,17 @@ class Upload:
 def current_build() -> Build:
     """Read STATIC_ROOT; FileNotFoundError when collectstatic never ran.
 
-    Files under their plain names are no part of it: no page names them, and they may not be kept.
+    Files of earlier builds and under plain names are no part of it: no page of this one names them.
     """
     root = Path(settings.STATIC_ROOT)
     if not (root / MANIFEST).is_file():
         raise FileNotFoundError(f"{root} has no {MANIFEST}: run collectstatic first.")
-    files = {
-        str(path.relative_to(root)): path.stat().st_size
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and (path.name in LATEST or HASHED_NAME.match(path.name))
-    }
+    named = json.loads((root / MANIFEST).read_text())["paths"].values()
+    wanted = [
+        *LATEST,
+        *(name + suffix for name in sorted(set(named)) for suffix in ("", *ENCODINGS)),
+    ]
+    files = {name: (root / name).stat().st_size for name in wanted if (root / name).is_file()}
     return Build(root, files)
 
 

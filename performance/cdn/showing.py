@@ -83,11 +83,15 @@ def _budget() -> dict[str, int]:
     return {"spent": spent, "allowed": conf().urls_per_minute}
 
 
+def _moment(at: datetime.datetime) -> str:
+    return f"{at.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S}"
+
+
 def _build(row: StaticBuild) -> dict[str, Any]:
     return {
         "hash": row.manifest_hash[:12],
         "files": len(row.files),
-        "published_at": row.published_at.isoformat(sep=" ", timespec="seconds"),
+        "published_at": _moment(row.published_at),
         "target": row.target,
         "bytes_by_encoding": row.bytes_by_encoding,
     }
@@ -96,7 +100,7 @@ def _build(row: StaticBuild) -> dict[str, Any]:
 def _event(row: EdgeEvent) -> dict[str, Any]:
     return {
         "key": str(row.pk),
-        "at": row.at.isoformat(sep=" ", timespec="seconds"),
+        "at": _moment(row.at),
         "provider": row.provider,
         "healthy": row.healthy,
         "detail": row.detail,
@@ -108,7 +112,7 @@ def _purge(row: Purge) -> dict[str, Any]:
     return {
         "key": str(row.pk),
         "level": LEVELS[Purge.State(row.state)],
-        "at": row.created_at.isoformat(sep=" ", timespec="seconds"),
+        "at": _moment(row.created_at),
         "targets": targets,
         "items": row.items,
         "soft": row.soft,

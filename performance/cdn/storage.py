@@ -46,6 +46,8 @@ class HashedStorage(CompressedManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
     # A template that names a file which is not built is our bug, and says so; tests build nothing.
     manifest_strict = True
+    # What a file was on the way to its last name, nobody asks for.
+    keep_intermediate_files = False
 
     def post_process(self, paths: Any, *args: Any, **options: Any) -> Iterator[Any]:
         """Build: check what files name, make them small, then hash and compress them.

@@ -178,3 +178,9 @@ def test_public_answers_name_the_tags_that_are_purged(family, rf):
     assert told["Surrogate-Key"].split()[:2] == ["site", "section:/api"]
     assert {"event:1", "family:followed"} <= set(told["Surrogate-Key"].split())
     assert "stale-while-revalidate" in told["CDN-Cache-Control"]
+
+
+def test_a_process_that_loads_no_family_tells_the_edge_too(edge, gatherer, transactional_db):
+    with cache.fake():
+        cache.invalidate("sport:a")  # as a feed does: the families are of the web nodes
+        until(lambda: keys(edge) == ["sport:a"])
