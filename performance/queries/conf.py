@@ -31,6 +31,8 @@ class QueriesConf:
     """How many rows the bounded copy has on which a candidate index is proved."""
     advice_gain_ratio: float = 0.3
     """The share of the planner's cost that an index must save to be advised, 0 to 1."""
+    explain_ms: float = 1_500.0
+    """How long a statement may run under EXPLAIN ANALYZE, on the page."""
     replica_lag_s: float = 1.0
     """A replica further behind than this is not read, in seconds."""
     replica_pin_s: float = 5.0

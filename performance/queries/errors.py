@@ -25,3 +25,14 @@ class BackendNotOurs(PerformanceError):
 
     def __str__(self) -> str:
         return f"Backend {self.pid} was left alone: {self.why}"
+
+
+class CannotExplain(PerformanceError):
+    """A statement that is not run under EXPLAIN ANALYZE: nothing of it was executed."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"The statement was not run: {self.why}."
