@@ -208,6 +208,8 @@ if _WEB_VITALS.is_dir():
 
 PROXY_DIRECTORY = env.text("PROTIPP_HAPROXY_DIR")
 """Where haproxy.cfg and its sockets are; empty where no stack runs."""
+READYZ_TOKEN = env.text("READYZ_TOKEN")
+"""Opens /readyz's details and /scaling/<kind> to a bearer; empty leaves them to staff."""
 
 # --- security ---------------------------------------------------------------------------------
 SECURE = SITE_URL.startswith("https://")

@@ -39,6 +39,8 @@ class KindState:
     """Name of a node that was started -> until when it is waited for."""
     forecast: Forecast | None = None
     short_since: float | None = None
+    goal: int | None = None
+    """Nodes wanted now, by a person or by demand."""
     had: int = 0
     """The most nodes seen since the wanted number fell; when there are fewer now, one died."""
     failed_at: float = -math.inf
@@ -81,6 +83,18 @@ class Scaler:
             elif self._options.autoscale:
                 self._reach(kind, state.verdict.count, present, state.verdict.reason, token, wanted)
 
+    def replicas(self, wanted: Sequence[Node]) -> dict[str, int | None]:
+        """Return how many nodes of each kind there should be now, for who starts them by number.
+
+        One that is being drained still counts, so that nothing takes it away before it is empty.
+        None until there was a verdict.
+        """
+        found: dict[str, int | None] = {}
+        for kind, state in self.kinds.items():
+            leaving = sum(node.kind == kind and node.draining for node in wanted)
+            found[kind] = None if state.goal is None else state.goal + leaving
+        return found
+
     def _ahead(self, kind: str, sample: scaling.Sample) -> scaling.Sample:
         """Add what is wanted before demand is there: by the calendar, and by the time of week."""
         wants, unknown = self._floors.of(kind)
@@ -118,6 +132,7 @@ class Scaler:
         self, kind: str, count: int, present: int, reason: str, token: int, wanted: Sequence[Node]
     ) -> None:
         state = self.kinds[kind]
+        state.goal = count
         state.had = max(present, min(state.had, count))
         if count <= present:
             state.short_since = None

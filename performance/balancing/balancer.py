@@ -35,7 +35,6 @@ STATUS_KEY = "balancing:status"
 STATUS_KEPT_S = 15
 DRAIN_CHANNEL = "live:drain"
 """Live nodes listen here: `{"node_id", "spread_s"}` asks them to close their sockets with 1012."""
-_STOPPED_KEPT_S = 15.0
 _PRUNE_EVERY_S = 3_600.0
 
 
@@ -72,6 +71,7 @@ class Balancer:
         self._note_changes(wanted, token)
         self._wanted = wanted
         self._drain(orders, view, token)
+        self._tell_executor(view)
         if now - self._scaled_at >= self._options.scale_every_s:
             self._scaled_at = now
             self._scaler.tick(wanted, view, token)
@@ -191,7 +191,7 @@ class Balancer:
             self._troubles.began(f"stop {node.id}", error)
             return
         self._troubles.ended(f"stop {node.id}", f"{node.id} was stopped after all.")
-        self._stopped[node.id] = time.monotonic() + _STOPPED_KEPT_S
+        self._stopped[node.id] = time.monotonic() + self._executor.leaves_within_s
         self._close(order, f"stopped {rest}")
         decisions.record(
             "stop", kind=node.kind, node_id=node.id, by=order.by, token=token,
@@ -204,12 +204,24 @@ class Balancer:
             done_at=timezone.now(), outcome=outcome[:200]
         )
 
+    def _tell_executor(self, view: View | None) -> None:
+        if self._executor is None or view is None:
+            return
+        up = {server.name for server in view.servers if server.status == "UP" and server.weight}
+        try:
+            self._executor.in_rotation([node.id for node in self._wanted], up)
+        except SupervisorFailed as error:
+            self._troubles.began("rotation", error)
+        else:
+            self._troubles.ended("rotation", "The executor hears again which nodes are up.")
+
     def _tell(self, view: View | None, token: int) -> None:
         """Leave in the bus what the page and `nodes` show; nobody decides anything from it."""
         status = status_of(self._wanted, view, self._heard, self._site, self._options)
         status |= {
             "token": token,
-            "executor": "local" if self._executor else "none",
+            "executor": self._executor.name if self._executor else "none",
+            "wanted": self._scaler.replicas(self._wanted),
             "troubles": self._troubles.now(),
             "scaling": {
                 kind: None

@@ -11,6 +11,8 @@ from performance.core.conf import load
 
 POLICIES = ("leastconn", "random(2)", "roundrobin", "weighted", "source", "session")
 
+EXECUTORS = ("local", "kubernetes")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancingConf:
@@ -78,6 +80,8 @@ class BalancingConf:
     boot_grace_s: float = 10.0
     """How long a missing node may take to come back by itself before another is started."""
 
+    executor: str = "local"
+    """Who starts and stops nodes: local (`manage.py up`), or kubernetes (by /scaling/<kind>)."""
     autoscale: bool = True
     scale_every_s: float = 2.0
     target_utilisation: float = 0.7
@@ -111,6 +115,8 @@ class BalancingConf:
             low, high = getattr(self, f"min_{kind}"), getattr(self, f"max_{kind}")
             if not 1 <= low <= high:
                 _refuse(f"min_{kind}", low, f"from 1 to max_{kind}, which is {high}")
+        if self.executor not in EXECUTORS:
+            _refuse("executor", self.executor, "one of: " + ", ".join(EXECUTORS))
         if self.policy not in POLICIES:
             _refuse("policy", self.policy, "one of: " + ", ".join(POLICIES))
         for name in ("target_utilisation", "tolerance"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -13,15 +14,25 @@ TIMEOUT_S = 5.0
 
 
 class Executor(Protocol):
-    """Starts and stops nodes by name. Both may be asked twice; both raise SupervisorFailed."""
+    """Starts and stops nodes by name. All may be asked twice; all raise SupervisorFailed."""
+
+    name: str
+    leaves_within_s: float
+    """How long a stopped node may go on announcing itself, and is not believed."""
 
     def start(self, kind: str, node_id: str) -> None: ...
 
     def stop(self, kind: str, node_id: str) -> None: ...
 
+    def in_rotation(self, there: Collection[str], up: Collection[str]) -> None:
+        """Hear which nodes there are, and which of them the proxy sends requests to."""
+
 
 class LocalExecutor:
     """Asks `manage.py up` over its Unix socket; each request is bounded to 5 s."""
+
+    name = "local"
+    leaves_within_s = 15.0
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,6 +42,9 @@ class LocalExecutor:
 
     def stop(self, kind: str, node_id: str) -> None:
         self._ask("stop", kind, node_id)
+
+    def in_rotation(self, there: Collection[str], up: Collection[str]) -> None:
+        """Nothing: the supervisor looks at its processes itself."""
 
     def _ask(self, op: str, kind: str, node_id: str) -> None:
         try:

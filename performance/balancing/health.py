@@ -85,7 +85,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     probes = ready()
     ok = all(probe.ok for probe in probes)
     answer: dict[str, Any] = {"ready": ok}
-    if _may_see_details(request, database_ok=_is_ok(probes, "database")):
+    if may_see_details(request, database_ok=_is_ok(probes, "database")):
         answer["dependencies"] = [asdict(probe) for probe in probes]
     response = JsonResponse(answer, status=200 if ok else 503)
     if not ok:
@@ -97,7 +97,7 @@ def _is_ok(probes: Iterable[Probe], name: str) -> bool:
     return any(probe.ok for probe in probes if probe.name == name)
 
 
-def _may_see_details(request: HttpRequest, *, database_ok: bool) -> bool:
+def may_see_details(request: HttpRequest, *, database_ok: bool) -> bool:
     """A session needs the database, so without it only the token opens the details."""
     token = getattr(settings, "READYZ_TOKEN", "")
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")

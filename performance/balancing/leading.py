@@ -15,8 +15,9 @@ from performance.balancing import decisions
 from performance.balancing.balancer import Balancer
 from performance.balancing.conf import conf
 from performance.balancing.errors import BalancingError, Fenced
-from performance.balancing.executor import LocalExecutor
+from performance.balancing.executor import Executor, LocalExecutor
 from performance.balancing.installing import haproxy_binary, site_in
+from performance.balancing.kubernetes import KubernetesExecutor
 from performance.core import stores
 from performance.core.leader import Leadership
 
@@ -68,16 +69,23 @@ def _lead(leadership: Leadership, term: Balancer | None, directory: Path) -> Bal
         return term
     if not leadership.acquire():
         return None
-    supervisor = os.environ.get("PROTIPP_SUPERVISOR", "")
+    executor = _executor()
     logger.info(
         "Leading with token %s; nodes are started and stopped by %s.",
         leadership.token,
-        "the supervisor" if supervisor else "nobody (PROTIPP_SUPERVISOR is not set)",
+        executor.name if executor else "nobody (PROTIPP_SUPERVISOR is not set)",
     )
     return Balancer(
         site_in(directory),
         stores.bus(),
         conf(),
-        LocalExecutor(Path(supervisor)) if supervisor else None,
+        executor,
         haproxy_binary(),
     )
+
+
+def _executor() -> Executor | None:
+    if conf().executor == "kubernetes":
+        return KubernetesExecutor.in_cluster()
+    supervisor = os.environ.get("PROTIPP_SUPERVISOR", "")
+    return LocalExecutor(Path(supervisor)) if supervisor else None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import getpass
+import time
 from typing import Any
 
 import redis
@@ -19,15 +20,32 @@ class Command(BaseCommand):
         what.add_argument("--keep", action="store_true", help="do not stop it once it is empty")
         what.add_argument("--undo", action="store_true", help="take a drain back")
 
-    def handle(self, *args: Any, node: str, keep: bool, undo: bool, **options: Any) -> None:
+        parser.add_argument(
+            "--wait", type=float, default=0.0, metavar="SECONDS",
+            help="come back once it is empty, or after so many seconds",
+        )  # fmt: skip
+
+    def handle(
+        self, *args: Any, node: str, keep: bool, undo: bool, wait: float, **options: Any
+    ) -> None:
         by = getpass.getuser()
         try:
             if undo:
                 said = services.balancer.undrain(node, by=by)
             else:
                 said = services.drain(node, by=by, stop=not keep)
+                self._wait(node, wait)
         except PerformanceError as error:
             raise CommandError(str(error)) from error
         except redis.RedisError as error:
             raise CommandError(f"The registry (REDIS_URL) does not answer: {error}") from error
         self.stdout.write(said)
+
+    @staticmethod
+    def _wait(node_id: str, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            left = [node for node in services.nodes() if node["id"] == node_id]
+            if not left or (left[0]["draining"] and not left[0].get("sessions")):
+                return
+            time.sleep(0.5)
