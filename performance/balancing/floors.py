@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError
 
+from performance.balancing.conf import conf
 from performance.core.errors import PerformanceError
 
 logger = logging.getLogger(__name__)
@@ -72,3 +73,8 @@ class Floors:
                 logger.warning("The floor %r of %s nodes cannot be told: %s", name, kind, error)
                 unknown.append(name)
         return Asked(wants, tuple(unknown), now)
+
+
+def fixture_options() -> tuple[float, int]:
+    """Return how many seconds before matches their audience comes, and matches for one node."""
+    return conf().fixtures_lead_s, conf().fixtures_per_node

@@ -18,7 +18,7 @@ from performance.balancing.arrivals import wsgi_arrivals
 from performance.balancing.balancer import STATUS_KEY
 from performance.balancing.conf import POLICIES, conf
 from performance.balancing.errors import BalancingError, LastNode, OutOfBounds, UnknownNode
-from performance.balancing.floors import register_floor
+from performance.balancing.floors import fixture_options, register_floor
 from performance.balancing.health import asgi_healthz, wsgi_healthz
 from performance.balancing.installing import haproxy_binary, proxy_command, render_proxy
 from performance.balancing.leading import run_balancer
@@ -49,6 +49,7 @@ __all__ = [
     "autoscaler",
     "balancer",
     "drain",
+    "fixture_options",
     "haproxy_binary",
     "latest_decisions",
     "load_test",
