@@ -26,6 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from performance.core import context, signals, stores
 from performance.queries.conf import conf
 from performance.queries.fingerprint import fingerprint, shape
+from performance.queries.n_plus_one import remedy
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,9 @@ def install(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 def finish(request: Asked) -> None:
     """Tell the bus of the N+1s that one request made."""
     for sql, count, ms, line in request.n_plus_ones():
-        _tell(FINDINGS_KEY, sql, {"ms": ms, "line": line, "count": count})
+        others = [other for other in request.statements if other != sql]
+        found = {"ms": ms, "line": line, "count": count, "remedy": remedy(sql, others)}
+        _tell(FINDINGS_KEY, sql, found)
 
 
 def _tell(key: str, sql: str, found: dict[str, Any]) -> None:

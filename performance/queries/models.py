@@ -26,6 +26,7 @@ class QueryShape(models.Model):
             ("view_queries", "Can see the queries page"),
             ("cancel_query", "Can cancel a running statement"),
             ("terminate_backend", "Can end a database connection"),
+            ("explain_query", "Can run a reading statement under EXPLAIN ANALYZE"),
         ]
 
     def __str__(self) -> str:
@@ -53,3 +54,20 @@ class QueryMinute(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minute:%Y-%m-%d %H:%M}: {self.calls} calls"
+
+
+class TableDay(models.Model):
+    """How large a table was on one day, its partitions added up: growth is the difference."""
+
+    table = models.CharField(max_length=63)
+    day = models.DateField()
+    size_bytes = models.BigIntegerField(help_text="With indexes and TOAST.")
+    rows = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["table", "day"], name="one_row_a_table_and_day")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.table} on {self.day:%Y-%m-%d}: {self.size_bytes} bytes"

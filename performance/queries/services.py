@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+import psutil
+from django.db import connection, transaction
 
 from performance.queries import (
     activity,
     advisor,
     capture,
+    explaining,
     index_migrations,
     indexes,
+    looking,
+    plans_kept,
+    replicas,
     router,
+    sizes,
     statistics,
+    tuning,
+    upkeep,
     watchdog,
 )
 from performance.queries.errors import StatisticsMissing
@@ -42,6 +51,31 @@ class QueryOptimizer:
     def migration(self, app_label: str, advices: list[advisor.Advice]) -> str | None:
         return index_migrations.migration_text(app_label, advices)
 
+    def look(self, *, plan: str = "", query: str = "") -> dict[str, Any]:
+        """Return one statement's or one kept plan's tree, history and callers."""
+        return looking.look(plan=plan, query=query)
+
+    def analyze(self, sql: str) -> str:
+        """Run one SELECT under EXPLAIN ANALYZE; return the name of the plan, kept for an hour.
+
+        CannotExplain says what may not be run.
+        """
+        return plans_kept.keep_plan(sql, explaining.analyze(sql))
+
+    def upkeep(self) -> dict[str, Any]:
+        """Return what the database page shows; about a dozen catalogue queries."""
+        local = connection.settings_dict["HOST"].startswith("/")
+        memory_bytes = psutil.virtual_memory().total if local else None
+        watch = replicas.watch()
+        health = watch.health.values() if watch else ()
+        return {
+            **upkeep.blocks(),
+            "sizes": sizes.growth(),
+            "settings": [one.as_dict() for one in tuning.settings(memory_bytes)],
+            "replicas": [asdict(one) for one in health],
+            "advice": plans_kept.kept_advice(),
+        }
+
     def cancel(self, pid: int, backend_start: datetime) -> None:
         activity.cancel(pid, backend_start)
 
@@ -52,13 +86,16 @@ class QueryOptimizer:
         """Return what the queries page shows; about ten catalogue queries, under one snapshot."""
         with transaction.atomic():
             try:
-                costliest = [one.as_dict() for one in statistics.statements(limit=25)]
+                found = statistics.statements(limit=25)
+                costliest = [one.as_dict() for one in found]
+                repeated = statistics.repeated(found, statistics.counted_for_s())
                 missing = ""
             except StatisticsMissing as error:
-                costliest, missing = [], str(error)
+                costliest, repeated, missing = [], [], str(error)
             running, connections = activity.running(), activity.connections()
             return {
                 "statements": costliest,
+                "repeated": repeated,
                 "statistics_missing": missing,
                 "running": running,
                 "blocked": sum(1 for row in running if row["blocked_by"]),
@@ -80,6 +117,18 @@ optimizer = QueryOptimizer()
 def take_sample() -> int:
     """Add one minute to each statement's history; return how many statements had calls."""
     return statistics.take_sample()
+
+
+def take_sizes() -> int:
+    """Write down how large each table is today; return how many there are."""
+    return sizes.take()
+
+
+def advise_for_the_page() -> int:
+    """Prove what indexes are missing and keep the advice; return how many. Takes up to minutes."""
+    advices = [advice.as_dict() for advice in optimizer.advise()]
+    plans_kept.keep_advice(advices)
+    return len(advices)
 
 
 def prune_history() -> int:

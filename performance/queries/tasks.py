@@ -22,3 +22,13 @@ def take_sample() -> None:
 @shared_task(name="performance.queries.prune_history", soft_time_limit=60)
 def prune_history() -> None:
     services.prune_history()
+    services.take_sizes()
+
+
+@shared_task(name="performance.queries.advise_indexes", soft_time_limit=240, expires=60)
+def advise_indexes() -> None:
+    """Look for missing indexes and keep what was proved for the page; a retry does no harm."""
+    try:
+        services.advise_for_the_page()
+    except StatisticsMissing as error:
+        logger.warning("No index advice: %s", error)

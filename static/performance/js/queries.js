@@ -15,8 +15,11 @@ const RUNNING = [
   { cell: (row) => acts({ pid: row.pid, backend_start: row.backend_start }) },
 ];
 
+const plan = (row) =>
+  element("a", { className: "mono", href: `../queries-plan/?query=${row.key}`, title: row.sql }, row.sql);
+
 const STATEMENTS = [
-  { heading: true, className: "clip", cell: sql },
+  { heading: true, className: "clip", cell: plan },
   { className: "clip", cell: (row) => row.route || null },
   { className: "num", cell: (row) => format.count(row.calls) },
   { className: "num", cell: (row) => format.ms(row.total_ms) },
@@ -32,6 +35,7 @@ const N_PLUS_ONES = [
   { className: "mono", cell: (row) => row.line },
   { className: "num", cell: (row) => format.count(row.count) },
   { className: "num", cell: (row) => format.ms(row.ms) },
+  { className: "wraps", cell: (row) => row.remedy ?? "" },
   { className: "clip", cell: sql },
 ];
 
@@ -64,7 +68,7 @@ page({
       columns: RUNNING,
       empty: "No statement runs at this moment.",
     });
-    table("#statements", data.statements, { key: (row) => row.key, columns: STATEMENTS });
+    if (document.getElementById("statements")) table("#statements", data.statements, { key: (row) => row.key, columns: STATEMENTS });
     table("#n-plus-ones", data.n_plus_ones, {
       key: (row) => row.key,
       columns: N_PLUS_ONES,
