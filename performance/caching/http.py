@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cachebox
@@ -12,6 +13,7 @@ import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
+from performance.caching import ranges
 from performance.caching import runtime as runtimes
 from performance.caching.bodies import Body
 from performance.caching.copies import Found
@@ -24,6 +26,8 @@ OWN_HEADERS = frozenset(
     {
         "content-type",
         "content-length",
+        "content-range",
+        "accept-ranges",
         "content-encoding",
         "etag",
         "vary",
@@ -42,12 +46,36 @@ _dates: cachebox.LRUCache[tuple[str, str], float | None] = cachebox.LRUCache(102
 _FORWARDED = {"miss": "fwd=uri-miss; stored", "bypass": "fwd=bypass"}
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What of a request decides over its answer."""
+
+    method: str
+    accept_encoding: str = ""
+    if_none_match: str = ""
+    range: str = ""
+    if_range: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Asked:
+        return cls.of_environ(request.method or "GET", request.META)
+
+    @classmethod
+    def of_environ(cls, method: str, environ: Mapping[str, Any]) -> Asked:
+        return cls(
+            method,
+            environ.get("HTTP_ACCEPT_ENCODING", ""),
+            environ.get("HTTP_IF_NONE_MATCH", ""),
+            environ.get("HTTP_RANGE", ""),
+            environ.get("HTTP_IF_RANGE", ""),
+        )
+
+
 class Answer(msgspec.Struct, frozen=True):
     status: int
-    """200 or 304."""
+    """200, 206, 304 or 416."""
     headers: list[tuple[str, str]]
     body: bytes
-    """Empty for HEAD and 304."""
+    """Empty for HEAD, 304 and 416."""
 
 
 def cached_response(
@@ -69,12 +97,15 @@ def cached_response(
         family,
         family.bind(args, {}),
         found,
-        method=request.method or "GET",
-        if_none_match=request.headers.get("If-None-Match", ""),
-        accept_encoding=request.headers.get("Accept-Encoding", ""),
+        Asked.of(request),
         max_age_s=max_age_s,
         content_type=content_type,
     )
+    return respond(made)
+
+
+def respond(made: Answer) -> HttpResponse:
+    """Return Django's response for an answer, with its headers and no others."""
     response = HttpResponse(made.body, status=made.status)
     del response["Content-Type"]
     for name, value in made.headers:
@@ -86,31 +117,49 @@ def answer(
     family: Family[Any, Any],
     arguments: tuple[Any, ...],
     found: Found,
+    asked: Asked,
     *,
-    method: str,
-    if_none_match: str,
-    accept_encoding: str,
     max_age_s: float,
     content_type: str,
+    vary: tuple[str, ...] = (),
 ) -> Answer:
-    """Make the answer out of a found body; ImproperlyConfigured unless the family gives bytes."""
+    """Make the answer out of a found body; ImproperlyConfigured unless the family gives bytes.
+
+    `vary` names the headers, besides Accept-Encoding, on which the body depends.
+    """
     body = found.held
     if not isinstance(body, Body):
         raise ImproperlyConfigured(
             f"Family {family.name!r} has schema {family.schema!r}; an HTTP answer needs a family "
             "with schema=bytes, whose loader returns the body."
         )
-    data, encoding, etag = body.choose(accept_encoding)
+    data, encoding, etag = body.choose(asked.accept_encoding)
     headers = [("ETag", etag), ("Cache-Status", cache_status(found))]
     headers += _freshness(family, arguments, found, max_age_s)
     if body.br is not None or body.gzip is not None:
-        headers.append(("Vary", "Accept-Encoding"))
-    if if_none_match and _matches(if_none_match, etag):
+        vary = (*vary, "Accept-Encoding")
+    if vary:
+        headers.append(("Vary", ", ".join(vary)))
+    if asked.if_none_match and _matches(asked.if_none_match, etag):
         return Answer(304, headers, b"")
-    headers += [("Content-Type", content_type), ("Content-Length", str(len(data)))]
+    headers += [("Content-Type", content_type), ("Accept-Ranges", "bytes")]
     if encoding:
         headers.append(("Content-Encoding", encoding))
-    return Answer(200, headers, b"" if method == "HEAD" else data)
+    if asked.range and asked.method == "GET":  # any other method has no ranges
+        part = ranges.wanted(asked.range, asked.if_range, etag, len(data))
+        if part is not None:
+            return _part(headers, data, *part)
+    headers.append(("Content-Length", str(len(data))))
+    return Answer(200, headers, b"" if asked.method == "HEAD" else data)
+
+
+def _part(headers: list[tuple[str, str]], data: bytes, begin: int, end: int) -> Answer:
+    if begin == end:
+        headers += [("Content-Range", f"bytes */{len(data)}"), ("Content-Length", "0")]
+        return Answer(416, headers, b"")
+    headers.append(("Content-Range", f"bytes {begin}-{end - 1}/{len(data)}"))
+    headers.append(("Content-Length", str(end - begin)))
+    return Answer(206, headers, data[begin:end])
 
 
 def measure_age(family: Family[Any, Any], found: Found) -> None:

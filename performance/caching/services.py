@@ -31,6 +31,7 @@ from performance.caching.purging import (
     warm_for,
     warming_plan,
 )
+from performance.caching.views import cached_view
 from performance.caching.warming import Warmed, Warming
 from performance.caching.wsgi import Application, PublicAnswers, public_route
 
@@ -54,6 +55,7 @@ __all__ = [
     "cache",
     "cached",
     "cached_response",
+    "cached_view",
     "foresee_purge",
     "foresee_warming",
     "forget_row",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +18,7 @@ import cachebox
 
 from performance.caching.errors import UnusableArgument
 from performance.caching.families import Family
-from performance.caching.http import CACHE_NAME, OWN_HEADERS, answer, measure_age
+from performance.caching.http import CACHE_NAME, OWN_HEADERS, Asked, answer, measure_age
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -25,7 +26,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 REMEMBERED_URLS = 4096
 LEARNT_LIMIT = 256
-STATUS = {200: "200 OK", 304: "304 Not Modified"}
+STATUS = {code: f"{code} {HTTPStatus(code).phrase}" for code in (200, 206, 304, 416)}
 ROUTE_KEY = "protipp.route"
 """Where the wrapper leaves the route's path in the environ, for whoever counts requests."""
 
@@ -102,9 +103,7 @@ class PublicAnswers:
             route.family,
             arguments,
             found,
-            method=environ["REQUEST_METHOD"],
-            if_none_match=environ.get("HTTP_IF_NONE_MATCH", ""),
-            accept_encoding=environ.get("HTTP_ACCEPT_ENCODING", ""),
+            Asked.of_environ(environ["REQUEST_METHOD"], environ),
             max_age_s=route.max_age_s,
             content_type=route.content_type,
         )

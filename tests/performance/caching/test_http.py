@@ -187,6 +187,21 @@ def test_the_wrapper_answers_as_the_view_does_without_the_view(site, hearing):
         assert quick == slow
 
 
+def test_a_range_through_the_wrapper_is_as_the_view_gives_it(site, hearing):
+    now_s = time.time()
+    hearing.clock = lambda: now_s
+    for _ in range(3):
+        site.ask()
+
+    for asked, status in (("bytes=5-9", "206"), ("bytes=-3", "206"), ("bytes=999999-", "416")):
+        before = len(site.seen)
+        quick, slow = site.ask(range=asked), site.ask("unknown=1", range=asked)
+        assert len(site.seen) == before + 1
+        assert quick["status"].startswith(status)
+        assert quick == slow
+    assert site.ask(range="bytes=5-9")["body"] == BODY[5:10]
+
+
 def test_the_wrapper_hands_on_what_it_has_not_stored(site):
     site.ask("sport=epl")
 

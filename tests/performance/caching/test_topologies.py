@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -12,12 +9,7 @@ from performance.caching import runtime as runtimes
 from performance.caching.services import cache, cached
 from performance.core import stores, topology
 from tests.conftest import program
-
-_spec = importlib.util.spec_from_file_location(
-    "topologies", Path(__file__).with_name("topologies.py")
-)
-topologies = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(topologies)
+from tests.performance.caching import topologies
 
 
 @pytest.fixture(scope="module")
