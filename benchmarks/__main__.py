@@ -29,6 +29,8 @@ BENCHMARKS = {
     "cache_libraries": "A hit beside other libraries",
     "cache_costs": "What public answers and invalidations cost",
     "recorder_cost": "What monitoring costs",
+    "monitor_rivals": "Being watched, beside other libraries",
+    "monitor_merging": "2,000 series a second, and how true they are",
 }
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from performance.monitoring import figures, reads, rollups, wire
+import redis
+
+from performance.monitoring import figures, live, reads, rollups, wire
 from performance.monitoring.errors import RangeUnknown
-from performance.monitoring.merging import Merged
+from performance.monitoring.merging import Merged, from_rows
 
 LIVE = "15m"
 LIVE_S = 900
@@ -39,6 +41,8 @@ class Range:
 
 LONGEST_BY_MINUTES = timedelta(hours=12)
 SHORTEST = timedelta(minutes=5)
+RUNNING = timedelta(minutes=3)
+"""How far PostgreSQL may be behind: the minute that runs, and those that just ended."""
 LONGEST = timedelta(days=90)
 WEEK = timedelta(days=7)
 READ_AT_ONCE = timedelta(days=15)
@@ -126,6 +130,8 @@ def span(begin: datetime, end: datetime, *, endpoint: str | None = None) -> Span
         at = upto
     if by_hours:
         _add_running_hour(parts, end, endpoint)
+    elif datetime.now(UTC) - end < rollups.MINUTE:
+        _add_running_minutes(parts, end, endpoint)
     return Span(begin, end, 3600 if by_hours else 60, parts)
 
 
@@ -136,6 +142,35 @@ def _add_running_hour(spans: dict[datetime, Merged], end: datetime, endpoint: st
     begin = max(newest + rollups.HOUR, hour - rollups.HOUR)
     for at, minute in reads.read(begin, end, hours=False, endpoint=endpoint).items():
         spans.setdefault(at.replace(minute=0), Merged()).add(minute)
+
+
+def _add_running_minutes(
+    parts: dict[datetime, Merged], end: datetime, endpoint: str | None
+) -> None:
+    """Add the minutes that PostgreSQL has not got yet, by the seconds on the bus."""
+    newest = max(parts, default=end - RUNNING)
+    try:
+        seconds = live.read_seconds(int(RUNNING.total_seconds()))
+    except redis.RedisError:
+        return  # what is written still is true; the page says that no second arrives
+    added: dict[datetime, Merged] = {}
+    for second in seconds:
+        at = datetime.fromtimestamp((second.at_s - 1) // 60 * 60, UTC)
+        if at > newest:
+            part = from_rows(second.series, second.counts, second.gauges)
+            added.setdefault(at, Merged()).add(part if endpoint is None else _only(part, endpoint))
+    parts |= added
+
+
+def _only(part: Merged, endpoint: str) -> Merged:
+    """What `reads` would give of this endpoint."""
+    route = endpoint.partition(" ")[2]
+    wanted = {("request", endpoint), ("sql", endpoint), ("sql", route)}
+    grown = ("memory_growth", endpoint)
+    return Merged(
+        {key: row for key, row in part.series.items() if key[:2] in wanted},
+        {grown: part.counts[grown]} if grown in part.counts else {},
+    )
 
 
 def week_before(chosen: Span, *, endpoint: str | None = None) -> dict[str, list[Any]]:

@@ -93,6 +93,18 @@ def read_points(newest: int) -> list[wire.Point]:
     return points
 
 
+def read_seconds(newest: int) -> list[wire.Second]:
+    """Return up to `newest` merged seconds, oldest first; about 0.1 ms each."""
+    found = cast(Any, bus().xrevrange(wire.SECONDS, count=newest))
+    seconds = []
+    for _, fields in reversed(found):
+        try:
+            seconds.append(wire.second_decoder.decode(fields[b"s"]))
+        except (msgspec.DecodeError, KeyError):
+            continue  # an older version's
+    return seconds
+
+
 def read_now() -> dict[str, Any] | None:
     """Return the newest second's tables; None when no monitor has written any."""
     raw = cast("bytes | None", bus().get(wire.NOW))

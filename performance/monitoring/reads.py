@@ -11,6 +11,7 @@ from django.db import connection
 from performance.monitoring.histogram import Histogram
 from performance.monitoring.merging import Merged
 
+OF_ENDPOINT = ("request", "sql", "memory_growth")
 MINUTE_TABLE = "performance_monitoring_metricminute"
 HOUR_TABLE = "performance_monitoring_metrichour"
 
@@ -46,7 +47,9 @@ def _read(
     table: str, condition: str, values: list[Any], endpoint: str | None
 ) -> dict[datetime, Merged]:
     if endpoint is not None:
-        condition += " AND series.key IN (%s, %s) AND series.kind IN ('request', 'sql', 'memory_growth')"
+        condition += (
+            " AND series.key IN (%s, %s) AND series.kind IN ('request', 'sql', 'memory_growth')"
+        )
         values = [*values, endpoint, endpoint.partition(" ")[2]]
     spans: dict[datetime, Merged] = {}
     with connection.cursor() as cursor:

@@ -27,12 +27,13 @@ from performance.monitoring import (
     rendering,
     rollups,
     screens,
+    telling,
     wire,
 )
 from performance.monitoring.conf import conf
 from performance.monitoring.errors import AlertActRefused, BadInput
 from performance.monitoring.leading import Monitor
-from performance.monitoring.models import AlertEvent, AlertRule, AlertState
+from performance.monitoring.models import AlertEvent, AlertMessage, AlertRule, AlertState
 from performance.monitoring.recorder import StreamRecorder
 from performance.monitoring.stepping import State
 from performance.monitoring.tokens import issue as issue_token
@@ -132,7 +133,7 @@ class PerformanceMonitor:
     # --- alerts ---------------------------------------------------------------------------------
 
     def alerts(self) -> dict[str, Any]:
-        """Return every rule with its state, and the newest events; three queries and one read."""
+        """Return every rule with its state, and the newest events; five queries and one read."""
         found = live.read_now() or EMPTY
         readings = {row["id"]: row for row in found["alerts"]}
         standings = AlertState.objects.in_bulk()
@@ -153,7 +154,8 @@ class PerformanceMonitor:
             "pending": sum(row["state"] == State.PENDING for row in rules),
             "no_data": sum(row["state"] == State.NO_DATA for row in rules),
             "silenced": sum(bool(row["silenced_until"]) for row in rules),
-            "recipients": len(conf().alert_recipients),
+            "recipients": len(telling.receivers("critical")),
+            "undelivered": AlertMessage.objects.filter(sent_at=None, attempts__gt=0).count(),
             "events": [
                 {
                     "id": event.pk,

@@ -32,6 +32,7 @@ function acts(row) {
 page({
   render(data) {
     bind("firing", data.firing, { level: data.firing ? "bad" : "" });
+    bind("undelivered", data.undelivered, { level: data.undelivered ? "warn" : "" });
     bind("pending", data.pending, { level: data.pending ? "warn" : "" });
     bind("no_data", data.no_data, { level: data.no_data ? "warn" : "" });
     bind("silenced", data.silenced);

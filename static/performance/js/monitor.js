@@ -1,6 +1,6 @@
 /** PerformanceMonitor: tiles, tables and charts move each second; a longer range stands still. */
 import { chart } from "./chart.js";
-import { badge, bind, element, format, page, table } from "./page.js";
+import { badge, bind, element, format, page, snapshot, table } from "./page.js";
 
 const ENDPOINTS = [
   { heading: true, cell: (row) => element("a", { href: `?${new URLSearchParams({ range: "15m", endpoint: row.endpoint })}` }, row.endpoint) },
@@ -181,10 +181,11 @@ function render(data) {
   table("#tasks", data.tasks, { key: (row) => row.task, columns: TASKS, empty: "No task ran." });
 }
 
-page({
+if (onePage) charts(snapshot()); // one endpoint stands still, and the status line says as of when
+else page({
   update({ latest }) {
     if (chosen || !drawn || !latest?.at_s) return;
     CHARTS.forEach(({ point }, index) => drawn[index].push(latest.at_s, point(latest)));
   },
-  render: onePage ? charts : render,
+  render,
 });

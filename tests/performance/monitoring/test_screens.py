@@ -11,12 +11,13 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from performance.dashboard import exports
-from performance.monitoring import history, partitions, reads, rollups, screens, wire
+from performance.monitoring import alerting, history, partitions, reads, rollups, screens, wire
 from performance.monitoring.errors import RangeUnknown
 from performance.monitoring.heatmap import heatmap
 from performance.monitoring.histogram import Histogram
 from performance.monitoring.merging import Merged
 from performance.monitoring.models import Deploy
+from performance.monitoring.roller import Roller
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 PAGE = "/admin/performance/monitor/"
@@ -165,3 +166,21 @@ def test_ninety_days_of_hours_are_read_within_a_web_nodes_time(db, django_assert
 
     assert span.whole.of_kind("request").n == 9 * 5 * 10
     assert reads.read(NOW, NOW, hours=True) == {}
+
+
+@pytest.mark.django_db
+def test_the_minute_that_runs_is_in_every_range_and_counts_once(make_recorder):
+    recorder = make_recorder()
+    recorder.request("GET /", 200, 0.02)
+    recorder.request("GET /other/", 200, 0.02)
+    recorder.flush()
+    roller = Roller(alerting.Watch())
+    assert roller.tick() == 1
+
+    assert screens.choose({"range": "1h", "endpoint": "GET /"})["whole"]["requests"] == 1
+    whole = screens.choose({"range": "1h"})
+    assert sum(row["requests"] for row in whole["endpoints"]) == 2
+    rollups.state()
+    rollups.write_minute(roller._minute, expected_id="0-0", newest=rollups.BEGINNING)
+    again = screens.choose({"range": "1h"})
+    assert sum(row["requests"] for row in again["endpoints"]) == 2
