@@ -192,6 +192,15 @@ def cache_status(found: Found) -> str:
     return f"{CACHE_NAME}; hit; ttl={ttl_s}; detail={found.source}; age={age_s}"
 
 
+def headers_change_s(found: Found) -> float:
+    """Return the Unix time at which a whole second in an answer's headers changes."""
+    now_s = runtimes.current().clock()
+    moments = (found.created_s, found.fresh_until_s, found.ends_s)
+    return now_s + min(
+        1.0 - (now_s - moments[0]) % 1.0, *((at - now_s) % 1.0 for at in moments[1:])
+    )
+
+
 def _freshness(
     family: Family[Any, Any], arguments: tuple[Any, ...], found: Found, max_age_s: float
 ) -> list[tuple[str, str]]:

@@ -62,8 +62,16 @@ class Entry:
     """One value in memory. `until` is monotonic, so a clock that jumps moves nothing."""
 
     __slots__ = (
-        "cells", "cost_us", "created_s", "ends_s", "fresh_until_s", "until", "value", "weight",
-    )  # fmt: skip
+        "answers",
+        "cells",
+        "cost_us",
+        "created_s",
+        "ends_s",
+        "fresh_until_s",
+        "until",
+        "value",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -85,6 +93,8 @@ class Entry:
         self.ends_s = ends_s
         self.cost_us = cost_us
         self.weight = weight
+        self.answers: dict[Any, Any] | None = None
+        """HTTP answers made of it lately, by what was asked; they go with it."""
 
 
 def _weight(key: Any, entry: Entry) -> int:
@@ -144,7 +154,15 @@ class Memory:
 
     def get(self, arguments: tuple[Any, ...]) -> Entry | None:
         """Return the entry when it is alive and within its time; TypeError for unhashable keys."""
-        entry = self._entries.get(_key(arguments))
+        return self.get_keyed(_key(arguments))
+
+    @staticmethod
+    def key(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return what `get_keyed` takes, for whoever asks for the same arguments many times."""
+        return _key(arguments)
+
+    def get_keyed(self, key: tuple[Any, ...]) -> Entry | None:
+        entry = self._entries.get(key)
         if entry is None or entry.until < time.monotonic():
             return None
         for cell in entry.cells:

@@ -16,9 +16,20 @@ from urllib.parse import parse_qsl
 
 import cachebox
 
+from performance.caching import runtime as runtimes
+from performance.caching.copies import Found
 from performance.caching.errors import UnusableArgument
 from performance.caching.families import Family
-from performance.caching.http import CACHE_NAME, OWN_HEADERS, Asked, answer, measure_age
+from performance.caching.http import (
+    CACHE_NAME,
+    OWN_HEADERS,
+    Asked,
+    answer,
+    headers_change_s,
+    measure_age,
+)
+from performance.caching.memory import Entry, Memory
+from performance.caching.reading import from_memory
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -26,6 +37,8 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 REMEMBERED_URLS = 4096
 LEARNT_LIMIT = 256
+ANSWERS_AN_ENTRY = 32
+"""Kept answers of one entry: a few encodings, methods and ETags are asked for, not thousands."""
 STATUS = {code: f"{code} {HTTPStatus(code).phrase}" for code in (200, 206, 304, 416)}
 ROUTE_KEY = "protipp.route"
 """Where the wrapper leaves the route's path in the environ, for whoever counts requests."""
@@ -75,13 +88,46 @@ def public_route(
     )
 
 
+Place = tuple[str, str, str]
+"""Route, scheme and Host."""
+Matched = tuple[PublicRoute, tuple[Any, ...], tuple[Any, ...]]
+"""The route, its family's arguments, and their key in memory."""
+
+
+class _Made:
+    """An answer as WSGI takes it. `until_s` is the Unix time at which its headers change."""
+
+    __slots__ = ("body", "headers", "status", "until_s")
+
+    def __init__(
+        self,
+        route: PublicRoute,
+        arguments: tuple[Any, ...],
+        found: Found,
+        asked: Asked,
+        extra: list[tuple[str, str]],
+    ) -> None:
+        made = answer(
+            route.family,
+            arguments,
+            found,
+            asked,
+            max_age_s=route.max_age_s,
+            content_type=route.content_type,
+        )
+        self.status = STATUS[made.status]
+        self.headers = made.headers + extra
+        self.body = made.body
+        self.until_s = headers_change_s(found)
+
+
 class PublicAnswers:
     """The WSGI application around Django's. A hit in memory costs about 20 us."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._urls: cachebox.LRUCache[Any, Any] = cachebox.LRUCache(REMEMBERED_URLS)
-        self._learnt: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+        self._learnt: dict[Place, list[tuple[str, str]]] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -89,29 +135,52 @@ class PublicAnswers:
         matched = self._match(environ["PATH_INFO"], environ.get("QUERY_STRING", ""))
         if matched is None:
             return self._application(environ, start_response)
-        route, arguments = matched
+        route, arguments, key = matched
         environ[ROUTE_KEY] = route.path
         place = (route.path, environ["wsgi.url_scheme"], environ.get("HTTP_HOST", ""))
         extra = self._learnt.get(place)
         if extra is None:
             return self._application(environ, self._learning(place, start_response))
-        found = route.family.find_stored(arguments)
-        if found is None:
-            return self._application(environ, start_response)
-        measure_age(route.family, found)
-        made = answer(
-            route.family,
-            arguments,
-            found,
-            Asked.of_environ(environ["REQUEST_METHOD"], environ),
-            max_age_s=route.max_age_s,
-            content_type=route.content_type,
-        )
-        start_response(STATUS[made.status], made.headers + extra)
+        asked = Asked.of_environ(environ["REQUEST_METHOD"], environ)
+        entry = route.family.memory.get_keyed(key)
+        if entry is not None:
+            made = self._made(route, arguments, entry, asked, place, extra)
+        else:
+            found = route.family.find_stored(arguments)
+            if found is None:
+                return self._application(environ, start_response)
+            measure_age(route.family, found)
+            made = _Made(route, arguments, found, asked, extra)
+        # A copy: wrappers around us may add to it, as WSGI allows them.
+        start_response(made.status, [*made.headers])
         return [made.body]
 
-    def _match(self, path: str, query: str) -> tuple[PublicRoute, tuple[Any, ...]] | None:
-        matched: tuple[PublicRoute, tuple[Any, ...]] | None = self._urls.get((path, query), None)
+    @staticmethod
+    def _made(
+        route: PublicRoute,
+        arguments: tuple[Any, ...],
+        entry: Entry,
+        asked: Asked,
+        place: Place,
+        extra: list[tuple[str, str]],
+    ) -> _Made:
+        """Return the answer made of this entry a moment ago, or make it.
+
+        Its headers count whole seconds, so it stays true until the next one begins.
+        """
+        found = from_memory(route.family, entry)
+        measure_age(route.family, found)
+        if entry.answers is None:
+            entry.answers = {}
+        made: _Made | None = entry.answers.get((place, asked))
+        if made is None or made.until_s <= runtimes.current().clock():
+            made = _Made(route, arguments, found, asked, extra)
+            if len(entry.answers) < ANSWERS_AN_ENTRY or (place, asked) in entry.answers:
+                entry.answers[place, asked] = made
+        return made
+
+    def _match(self, path: str, query: str) -> Matched | None:
+        matched: Matched | None = self._urls.get((path, query), None)
         if matched is not None:
             return matched
         matched = self._parse(path, query)
@@ -120,7 +189,7 @@ class PublicAnswers:
         return matched
 
     @staticmethod
-    def _parse(path: str, query: str) -> tuple[PublicRoute, tuple[Any, ...]] | None:
+    def _parse(path: str, query: str) -> Matched | None:
         for route in _routes:
             named = route.pattern.fullmatch(path)
             if named is None:
@@ -134,12 +203,10 @@ class PublicAnswers:
                 route.family.digest(arguments)
             except (ValueError, KeyError, TypeError, UnusableArgument):
                 return None
-            return route, arguments
+            return route, arguments, Memory.key(arguments)
         return None
 
-    def _learning(
-        self, place: tuple[str, str, str], start_response: StartResponse
-    ) -> StartResponse:
+    def _learning(self, place: Place, start_response: StartResponse) -> StartResponse:
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
             extra = _learnable(status, headers)
             if extra is not None and len(self._learnt) < LEARNT_LIMIT:
