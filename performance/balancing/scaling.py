@@ -98,7 +98,7 @@ def decide(memory: Memory, sample: Sample, policy: Policy) -> Verdict:
     raw = max(wants.values(), default=present)
     if present and abs(raw - present) <= policy.tolerance * present + 1e-9:
         raw = present
-    _remember(memory.raws, now, raw, policy.down_s)
+    _remember(memory.raws, now, max(raw, _kept(memory, sample, policy)), policy.down_s)
     inputs = {
         "ready": present, "in_use": sample.in_use, "queued": sample.queued,
         "queue_ms": sample.queue_ms, "cpu_ratio": sample.cpu_ratio, "wants": wants,
@@ -145,6 +145,21 @@ def _wants(memory: Memory, sample: Sample, policy: Policy) -> tuple[dict[str, in
     else:
         wants["cpu"] = math.ceil(round(present * sample.cpu_ratio / policy.utilisation, 6))
     return {**wants, **sample.floors}, [*missing, *sample.unknown]
+
+
+def _kept(memory: Memory, sample: Sample, policy: Policy) -> int:
+    """Return the nodes that demand would need with half the tolerance on top.
+
+    Fewer are not gone down to: at the edge between two numbers noise would take a node away and
+    bring it back every few minutes.
+    """
+    share = policy.slots * policy.utilisation
+    more = 1 + policy.tolerance / 2
+    kept = math.ceil(more * _mean(memory.demand, sample.at_s - policy.stable_s) / share)
+    if sample.cpu_ratio is not None:
+        by_cpu = more * sample.ready * sample.cpu_ratio / policy.utilisation
+        kept = max(kept, math.ceil(round(by_cpu, 6)))
+    return kept
 
 
 def _step(
