@@ -80,12 +80,14 @@ def test_the_command_runs_tests_and_says_what_it_found(tmp_path, monkeypatch):
     )
     out = io.StringIO()
     with pytest.raises(CommandError, match="1 problems"):
-        call_command("check_queries", "--json", str(test), stdout=out)
+        call_command("check_queries", "--json", "--", "--nomigrations", str(test), stdout=out)
 
     (found,) = json.loads(out.getvalue())
     assert (found["kind"], found["test"].endswith("test_it")) == ("missing_index", True)
 
 
-def test_the_command_says_when_pytest_could_not_run(tmp_path):
+def test_the_command_says_when_pytest_could_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+
     with pytest.raises(CommandError, match="checked nothing"):
         call_command("check_queries", str(tmp_path))
