@@ -26,11 +26,15 @@ HERE = Path(__file__).parent
 BENCHMARKS = {
     "import_prices": "Importing odds",
     "cached_board": "The board's API, cached and not",
+    "cache_misses": "What the cache adds to a miss",
     "cache_libraries": "A hit beside other libraries",
     "cache_costs": "What public answers and invalidations cost",
     "recorder_cost": "What monitoring costs",
     "monitor_rivals": "Being watched, beside other libraries",
     "monitor_merging": "2,000 series a second, and how true they are",
+    "edge_hits": "The edge: hits, purges, cold clients",
+    "publishing_speed": "Publishing static files to S3",
+    "cold_load": "A page's first load over a slow link",
 }
 
 
