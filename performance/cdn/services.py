@@ -166,7 +166,7 @@ def probe() -> health.Health | None:
         return None
     before, after = states
     name = conf().provider or "edge"
-    signals.recorder.gauge("edge_out", name, 0 if after.healthy else 1)
+    signals.recorder.count("edge", "probe:ok" if after.healthy else "probe:out")
     if before.healthy != after.healthy:
         _tell_of_change(name, after)
     return after

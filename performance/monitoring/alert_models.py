@@ -28,6 +28,7 @@ class AlertRule(models.Model):
         MEMORY = "memory", "memory of the largest node (bytes)"
         QUEUE_DEPTH = "queue_depth", "tasks waiting"
         NODE_SILENCE = "node_silence", "longest silence of a node (s)"
+        EDGE_OUT = "edge_out", "share of time that the CDN was out of use (0 to 1)"
         ERROR_BUDGET = "error_budget", "burn of the error budget (1 is the limit)"
 
     class Aggregate(models.TextChoices):

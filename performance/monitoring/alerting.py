@@ -190,7 +190,7 @@ def in_words(rule: AlertRule, value: float | None) -> str:
     match rule.metric:
         case measure.RESPONSE_TIME | measure.QUERY_TIME:
             return format_ms(value)
-        case measure.ERROR_RATE | measure.CACHE_HIT_RATIO:
+        case measure.ERROR_RATE | measure.CACHE_HIT_RATIO | measure.EDGE_OUT:
             return format_ratio(value)
         case measure.MEMORY:
             return format_bytes(value)

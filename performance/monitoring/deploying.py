@@ -21,6 +21,7 @@ UNITS = {
     Measure.MEMORY: "bytes",
     Measure.QUEUE_DEPTH: "short",
     Measure.NODE_SILENCE: "s",
+    Measure.EDGE_OUT: "percentunit",
 }
 OVERVIEW = (
     ("Requests a second", "reqps", (

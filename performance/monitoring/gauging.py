@@ -51,6 +51,8 @@ def read(
             return _largest(rule, _gauges(window, "queue"))
         case measure.NODE_SILENCE:
             return _largest(rule, node_silence_s)
+        case measure.EDGE_OUT:
+            return _edge_out(window)
         case measure.ERROR_BUDGET:
             return NOTHING  # it looks at days: see burning.py
     raise ValueError(f"Alert rule {rule.name!r} has the metric {rule.metric!r}, which is unknown.")
@@ -79,6 +81,12 @@ def _error_rate(rule: AlertRule, window: Merged) -> Reading:
             errors += row.n
             worst = max(worst, (key, row.n), key=lambda pair: pair[1])
     return Reading(errors / total, worst[0]) if total >= ENOUGH else NOTHING
+
+
+def _edge_out(window: Merged) -> Reading:
+    """Of the probes of the CDN those that found it out of use; nothing without a CDN."""
+    out, well = (window.counts.get(("edge", f"probe:{state}"), 0) for state in ("out", "ok"))
+    return Reading(out / (out + well), "") if out + well else NOTHING
 
 
 def _keys(rule: AlertRule, window: Merged, kind: str) -> dict[str, Histogram]:

@@ -70,6 +70,14 @@ def _hit_ratio(rule: AlertRule) -> str:
     return f"1 - ({events('miss')} or vector(0)) / {events('hit|l1|stale|miss')}"
 
 
+def _edge_out(rule: AlertRule) -> str:
+    def probes(states: str) -> str:
+        chosen = f'kind="edge", key=~"probe:({states})"'
+        return f"sum(rate(protipp_events_total{{{chosen}}}[{WINDOW}]))"
+
+    return f"({probes('out')} or vector(0)) / {probes('ok|out')}"
+
+
 def _gauge(inner: str, label: str) -> Callable[[AlertRule], str]:
     def of(rule: AlertRule) -> str:
         extreme = "max" if rule.comparison == AlertRule.Comparison.ABOVE else "min"
@@ -87,6 +95,7 @@ _VALUES: dict[str, Callable[[AlertRule], str]] = {
     Measure.CACHE_HIT_RATIO: _hit_ratio,
     Measure.MEMORY: _gauge("sum by (node) (protipp_process_memory_bytes{%s})", "node"),
     Measure.QUEUE_DEPTH: _gauge('protipp_gauge{kind="queue", %s}', "key"),
+    Measure.EDGE_OUT: _edge_out,
     Measure.NODE_SILENCE: _gauge("protipp_node_silent_seconds{%s}", "node"),
 }
 

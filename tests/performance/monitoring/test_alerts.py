@@ -261,3 +261,11 @@ def test_the_seeded_rules_are_valid(seeded):
     assert {cause.name for cause in causes.all()} == {"Database slow", "Node silent"}
     for each in rules:
         each.full_clean()
+
+
+def test_a_cdn_out_of_use_is_an_alert_by_the_probes_that_found_it_so(db):
+    rule = AlertRule.objects.get(name="CDN out of use")
+    seen = Merged(counts={("edge", "probe:out"): 3, ("edge", "probe:ok"): 57})
+
+    assert gauging.read(rule, seen, 60, {}).value == 0.05
+    assert gauging.read(rule, Merged(), 60, {}).value is None
