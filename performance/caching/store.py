@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import redis
 
 from performance.caching.breaker import Breaker
+from performance.caching.direct import Reader
 from performance.caching.envelope import GENERATION_BYTES, TOKEN_BYTES
 from performance.caching.errors import StoreAway
 from performance.core import stores
@@ -94,7 +95,10 @@ class RedisStore:
 
     def __init__(self) -> None:
         self.breaker = Breaker()
-        self._one_by_one = stores.cache_topology().kind == "cluster"
+        kind = stores.cache_topology().kind
+        self._one_by_one = kind == "cluster"
+        # Behind sentinels the pool learns when the master is another; connections of ours do not.
+        self._reader = Reader() if kind == "plain" else None
 
     @contextmanager
     def _guarded(self) -> Iterator[redis.Redis]:
@@ -118,6 +122,8 @@ class RedisStore:
                 for key in keys:
                     pipeline.get(key)
                 values = pipeline.execute()
+            elif self._reader is not None:
+                return self._reader.mget(client, keys)
             else:
                 values = client.mget(keys)
             return list(values)
