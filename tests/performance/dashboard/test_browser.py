@@ -89,7 +89,11 @@ def tab(site, chromium):
         page.problems = []
         page.on(
             "console",
-            lambda line: page.problems.append(line.text) if line.type == "error" else None,
+            lambda line: (
+                page.problems.append(f"{line.text} {line.location['url']}")
+                if line.type == "error"
+                else None
+            ),
         )
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.goto(f"{site}/admin/")

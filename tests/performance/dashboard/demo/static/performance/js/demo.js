@@ -1,5 +1,5 @@
-import { bind, format, page } from "./performance/js/page.js";
-import { chart } from "./performance/js/chart.js";
+import { bind, format, page } from "./page.js";
+import { chart } from "./chart.js";
 
 let latency;
 page({
