@@ -32,6 +32,7 @@ BENCHMARKS = {
     "recorder_cost": "What monitoring costs",
     "monitor_rivals": "Being watched, beside other libraries",
     "monitor_merging": "2,000 series a second, and how true they are",
+    "screen_lag": "From an event to the screen",
     "edge_hits": "The edge: hits, purges, cold clients",
     "publishing_speed": "Publishing static files to S3",
     "cold_load": "A page's first load over a slow link",
