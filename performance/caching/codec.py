@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cachebox
 import msgspec
 
 from performance.caching import keys
@@ -20,13 +21,15 @@ class Codec:
         self.as_it_is = self.immutable and stored is not Body
         """True when what memory holds is what a caller gets."""
         self._is_body = schema is bytes
-        self._encoded = encoded
+        self.compressed = self._is_body and encoded
+        """True when the bytes are encoded already, so that compressing them gains nothing."""
+        self._checked: cachebox.LRUCache[str, int] = cachebox.LRUCache(1024)
         self._decode = msgspec.msgpack.Decoder(stored).decode
 
     def encode(self, value: Any) -> bytes:
         """Return the value's bytes; TypeError when msgspec or the schema cannot hold it."""
         if self._is_body and not isinstance(value, Body):
-            value = Body.of(value, encoded=self._encoded)
+            value = Body.of(value, encoded=self.compressed)
         return msgspec.msgpack.encode(value)
 
     def hold(self, payload: bytes) -> Any:
@@ -35,6 +38,11 @@ class Codec:
         msgspec.MsgspecError when the payload is not what the schema says.
         """
         value = self._decode(payload)
+        if self.compressed and value.plain is None:
+            zipped = hash(value.gzip)
+            if self._checked.get(value.etag) != zipped:
+                value.check()
+                self._checked.insert(value.etag, zipped)
         return value if self.immutable else payload
 
     def give(self, held: Any) -> Any:

@@ -69,9 +69,8 @@ def _write(
     family: Family[..., Any], ticket: Ticket, envelope: Envelope, lease: Lease | None
 ) -> None:
     policy = ticket.policy
-    data = seal(
-        envelope, compress_from_bytes=conf().compress_from_bytes if policy.compression else None
-    )
+    compress = policy.compression and not family.codec.compressed
+    data = seal(envelope, compress_from_bytes=conf().compress_from_bytes if compress else None)
     kept_s = min(policy.ttl_s, envelope.ttl_s) + policy.max_stale_s
     quietly(
         ticket.runtime.store.write,

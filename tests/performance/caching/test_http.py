@@ -6,6 +6,7 @@ import json
 import time
 
 import brotli
+import msgspec
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
@@ -14,12 +15,15 @@ from django.test import RequestFactory
 from django.urls import path
 
 from performance.caching import wsgi
+from performance.caching.bodies import Body
+from performance.caching.envelope import seal, unseal
 from performance.caching.services import (
     cached,
     cached_response,
     public_route,
     wsgi_cache,
 )
+from performance.core import stores
 
 BODY = json.dumps([{"event": number, "price": 2.1} for number in range(200)]).encode()
 urlpatterns = []
@@ -117,6 +121,21 @@ def test_a_family_without_bytes_is_refused_by_name():
 
     with pytest.raises(ImproperlyConfigured, match=r"objects.*schema=bytes"):
         get(objects)
+
+
+@pytest.mark.parametrize("zipped", [b"", b"no gzip", gzip.compress(b"\0" * 10_000_000), None])
+def test_a_stored_body_that_cannot_be_unpacked_is_a_miss_and_counted(hearing, zipped):
+    api = make_api(memory_s=0)
+    get(api)
+    (key,) = [key for key in stores.cache_store().keys("*:v:api.board:*") if b"lease" not in key]
+    stored = unseal(stores.cache_store().get(key), schema=api.codec.schema_hash, max_bytes=10**7)
+    body = msgspec.msgpack.decode(stored.payload, type=Body)
+    wrong = msgspec.msgpack.encode(msgspec.structs.replace(body, gzip=zipped))
+    forged = msgspec.structs.replace(stored, payload=wrong)
+    stores.cache_store().set(key, seal(forged, compress_from_bytes=None))
+
+    assert get(api, accept_encoding="").content == BODY
+    assert api.counts.unreadable >= 1
 
 
 # --- the wrapper around Django
