@@ -33,6 +33,8 @@ BENCHMARKS = {
     "monitor_rivals": "Being watched, beside other libraries",
     "monitor_merging": "2,000 series a second, and how true they are",
     "screen_lag": "From an event to the screen",
+    "capture_cost": "What watching queries costs, beside other libraries",
+    "large_queries": "Readers at a million prices and twenty million changes",
     "edge_hits": "The edge: hits, purges, cold clients",
     "publishing_speed": "Publishing static files to S3",
     "cold_load": "A page's first load over a slow link",

@@ -1,0 +1,103 @@
+"""What watching queries costs beside others: our capture, django-zeal and django-silk.
+
+CPU of reading one row through the ORM, each variant alternating with none. A rival that is not
+installed (requirements-bench.txt) is left out by name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import connection
+from django.test.utils import override_settings
+
+ROUNDS, QUERIES = 9, 1_000
+
+
+class Report(Protocol):
+    def say(self, line: str = "") -> None: ...
+
+
+def run(report: Report) -> None:
+    from performance.queries.capture import capture
+
+    if importlib.util.find_spec("silk"):  # its models must be an app's before it is imported
+        with override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "silk"]):
+            return _compare(report, capture)
+    return _compare(report, capture)
+
+
+def _compare(report: Report, capture: Any) -> None:
+    connection.ensure_connection()
+    connection.execute_wrappers.clear()
+    variants: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+        "nothing": nullcontext,
+        "our capture, in a request": lambda: _captured(capture),
+    }
+    for module, make in (("zeal", _zeal), ("silk", _silk)):
+        if importlib.util.find_spec(module):
+            variants[module] = make
+        else:
+            report.say(f"- {module}: not installed (requirements-bench.txt)")
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(ROUNDS):
+        for name, make in variants.items():
+            with make():
+                times[name].append(_cpu_us())
+    base = statistics.median(times["nothing"])
+    report.say(f"A query costs {base:.1f} us of the node's CPU by itself. Added to each:")
+    for name, found in times.items():
+        if name != "nothing":
+            report.say(f"- {name}: {statistics.median(found) - base:+.1f} us")
+    connection.execute_wrappers.append(capture)
+
+
+def _cpu_us() -> float:
+    from odds.models import Sport
+
+    started = time.thread_time()
+    for _ in range(QUERIES):
+        Sport.objects.filter(pk="x").first()
+    return (time.thread_time() - started) / QUERIES * 1e6
+
+
+@contextmanager
+def _captured(capture: Any) -> Iterator[None]:
+    from performance.core import context
+    from performance.queries.capture import Asked, asked
+
+    token, route = asked.set(Asked()), context.route.set("/bench/")
+    with connection.execute_wrapper(capture):
+        yield
+    asked.reset(token)
+    context.route.reset(route)
+
+
+def _zeal() -> AbstractContextManager[Any]:
+    from zeal import zeal_context
+
+    context: AbstractContextManager[Any] = zeal_context()
+    return context
+
+
+@contextmanager
+def _silk() -> Iterator[None]:
+    """As SilkyMiddleware does around each request: the SQL compiler patched, all kept."""
+    from django.db.models.sql.compiler import SQLCompiler
+    from silk.collector import DataCollector
+    from silk.sql import execute_sql
+
+    if not hasattr(SQLCompiler, "_execute_sql"):
+        SQLCompiler._execute_sql = SQLCompiler.execute_sql  # type: ignore[attr-defined]
+    SQLCompiler.execute_sql = execute_sql  # type: ignore[method-assign]
+    DataCollector().configure()
+    try:
+        yield
+    finally:
+        SQLCompiler.execute_sql = SQLCompiler._execute_sql  # type: ignore[attr-defined,method-assign]
