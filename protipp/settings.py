@@ -194,10 +194,25 @@ CELERY_BROKER_URL = REDIS_URL
 STATIC_URL = "/static/"
 STATIC_ROOT = env.LOCAL_DIR / "static"
 STATICFILES_DIRS: list[Any] = [BASE_DIR / "static"]
-STORAGES = {
+STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "performance.cdn.storage.HashedStorage"},
 }
+MEDIA_S3_BUCKET = env.text("MEDIA_S3_BUCKET")
+if MEDIA_S3_BUCKET:
+    # What people upload is nobody else's: the bucket is private, and each address is signed.
+    STORAGES["default"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": MEDIA_S3_BUCKET,
+            "endpoint_url": env.text("MEDIA_S3_ENDPOINT") or None,
+            "default_acl": None,
+            "querystring_auth": True,
+            "querystring_expire": 300,
+            "signature_version": "s3v4",
+            "file_overwrite": False,
+        },
+    }
 CDN_BASE_URL = env.text("CDN_BASE_URL")
 _UPLOT = BASE_DIR / "node_modules" / "uplot" / "dist"
 if _UPLOT.is_dir():

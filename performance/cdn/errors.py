@@ -68,6 +68,22 @@ class PublishFailed(PerformanceError):
         )
 
 
+class BucketRefused(PerformanceError):
+    """The bucket cannot be listed, so nobody knows what it lacks; nothing was sent."""
+
+    def __init__(self, bucket: str, why: str) -> None:
+        super().__init__(bucket, why)
+        self.bucket = bucket
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"The bucket {self.bucket!r} cannot be read ({self.why}), so nothing was sent. Check "
+            "STATIC_S3_BUCKET, STATIC_S3_ENDPOINT and the AWS keys, which must list, put and "
+            "delete there."
+        )
+
+
 class BuildFailed(PerformanceError):
     """The static files cannot be built; what was published before stands as it is."""
 

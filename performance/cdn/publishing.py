@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
 from performance.cdn.conf import conf
-from performance.cdn.errors import PublishFailed
+from performance.cdn.errors import BucketRefused, PublishFailed
 from performance.cdn.serving import HASHED_NAME
 
 MANIFEST = "staticfiles.json"
@@ -122,9 +122,15 @@ def make_bucket() -> None:
 
 
 def existing() -> dict[str, int]:
-    """List the bucket: name and size in bytes; one call a thousand objects."""
-    pages = client().get_paginator("list_objects_v2").paginate(Bucket=conf().bucket)
-    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}
+    """List the bucket: name and size in bytes; one call a thousand objects.
+
+    Raises BucketRefused when it cannot be listed, or does not answer in time.
+    """
+    try:
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=conf().bucket)
+        return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}
+    except (ClientError, BotoCoreError) as error:
+        raise BucketRefused(conf().bucket, str(error)) from error
 
 
 def remove(names: list[str]) -> None:

@@ -11,7 +11,8 @@ class Edge(http.server.BaseHTTPRequestHandler):
     def do_PURGE(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.told.append((self.path, dict(self.headers)))
-        self.server.bodies.append(json.loads(body) if body else None)
+        is_json = "json" in self.headers.get("Content-Type", "")
+        self.server.bodies.append(json.loads(body) if is_json else body or None)
         answer = self.server.body.encode()
         self.send_response(self.server.status)
         for name, value in self.server.says.items():
@@ -21,7 +22,7 @@ class Edge(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer)
 
-    do_GET = do_POST = do_HEAD = do_PURGE
+    do_GET = do_POST = do_PUT = do_HEAD = do_PURGE
 
     def log_message(self, *args):
         pass

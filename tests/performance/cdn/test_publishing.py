@@ -2,16 +2,22 @@
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
+import httpx
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
+from django.db import connection
+from storages.backends.s3 import S3Storage
 
 from performance.cdn import publishing, services
 from performance.cdn.models import StaticBuild
@@ -181,3 +187,91 @@ def test_nothing_built_says_what_to_run(db, settings, tmp_path):
     settings.STATIC_ROOT = tmp_path
     with pytest.raises(CommandError, match="collectstatic"):
         call_command("publish_static", "--no-build")
+
+
+def test_two_at_once_publish_the_same_whole_build(bucket, transactional_db):
+    def run(_):
+        try:
+            return services.publish()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(run, range(2)))
+
+    assert {one.build.manifest_hash for one in both} == {StaticBuild.objects.get().manifest_hash}
+    assert set(publishing.existing()) == set(StaticBuild.objects.get().files)
+
+
+def test_private_media_is_had_by_a_signed_address_only(bucket, s3):
+    keys = {"access_key": "tests", "secret_key": "tests-secret", "region_name": "us-east-1"}
+    storage = S3Storage(**settings_of_media(s3), **keys)
+    name = storage.save("mine.txt", ContentFile(b"mine"))
+    signed = storage.url(name)
+
+    assert httpx.get(signed).text == "mine"
+    assert httpx.get(signed.partition("?")[0]).status_code == 403
+
+
+def settings_of_media(s3):
+    """What protipp.settings gives `STORAGES["default"]`, in a process of its own."""
+    code = (
+        "import json; from protipp import settings; print(json.dumps(settings.STORAGES['default']))"
+    )
+    own = {"MEDIA_S3_BUCKET": BUCKET, "MEDIA_S3_ENDPOINT": s3}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **own},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)["OPTIONS"]
+
+
+# --- a store that is full, slow, or will not ------------------------------------------------------
+
+LISTED = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>'
+
+
+@pytest.fixture
+def odd_store(recorder, settings, monkeypatch, tmp_path):
+    """A recorder in S3's place, which lists nothing and takes what it is set to take."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests-secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    own = {"bucket": BUCKET, "s3_endpoint": recorder.address, "timeout_s": 0.2}
+    settings.PERFORMANCE = {"CDN": own}
+    settings.STATIC_ROOT = tmp_path
+    make_build(tmp_path, "aaaaaaaaaaaa")
+    publishing.client.cache_clear()
+    recorder.body = LISTED
+    yield recorder
+    publishing.client.cache_clear()
+
+
+def publish_fails(match):
+    with pytest.raises(CommandError, match=match):
+        call_command("publish_static", "--no-build")
+    assert not StaticBuild.objects.exists()
+
+
+def test_a_bucket_that_will_not_be_listed_is_named_with_what_to_check(odd_store, db):
+    odd_store.status = 403
+    odd_store.body = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+
+    publish_fails(r"protipp-static' cannot be read .*AccessDenied.*STATIC_S3_BUCKET")
+
+
+def test_a_store_that_is_full_leaves_the_published_build_alone(odd_store, db, monkeypatch):
+    monkeypatch.setattr(publishing, "existing", dict)
+    odd_store.status = 507
+    odd_store.body = "<Error><Code>InsufficientStorage</Code><Message>full</Message></Error>"
+
+    publish_fails(r"2 of 3 files were not uploaded.*(full|507).*unchanged")
+    assert not [path for path, _ in odd_store.told if path.endswith("staticfiles.json")]
+
+
+def test_a_store_that_does_not_answer_is_given_up(odd_store, settings, db):
+    own = {**settings.PERFORMANCE["CDN"], "s3_endpoint": "http://127.0.0.1:9"}
+    settings.PERFORMANCE = {"CDN": own}
+    publishing.client.cache_clear()
+
+    publish_fails(r"cannot be read .*127\.0\.0\.1:9")

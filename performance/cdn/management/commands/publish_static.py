@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from performance.cdn import services
-from performance.cdn.errors import PublishFailed
+from performance.core.errors import PerformanceError
 from performance.core.units import format_bytes
 
 
@@ -23,11 +23,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, no_build: bool, **options: Any) -> None:
         started = time.monotonic()
-        if not no_build:
-            call_command("collectstatic", interactive=False, verbosity=0)
         try:
+            if not no_build:
+                call_command("collectstatic", interactive=False, verbosity=0)
             published = self._publish()
-        except (PublishFailed, FileNotFoundError) as error:
+        except (PerformanceError, FileNotFoundError) as error:
             raise CommandError(str(error)) from error
         self._report(published, time.monotonic() - started, as_json=options["json"])
 
