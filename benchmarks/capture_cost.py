@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import override_settings
 
-ROUNDS, QUERIES = 9, 1_000
+ROUNDS, QUERIES = 5, 200
 
 
 class Report(Protocol):

@@ -48,7 +48,7 @@ SELECT s.relname AS "table", s.n_live_tup AS rows, s.n_dead_tup AS dead_rows,
        greatest(s.last_vacuum, s.last_autovacuum)::text AS vacuumed_at,
        greatest(s.last_analyze, s.last_autoanalyze)::text AS analyzed_at,
        age(c.relfrozenxid) AS xid_age
-FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid AND c.relkind <> 'p'
 ORDER BY s.n_dead_tup DESC, s.relname LIMIT 20
 """
 
