@@ -39,30 +39,36 @@ def load_and_store(
         return past_the_cache(family, ticket.arguments, load)
     created_s = ticket.runtime.clock()
     value, payload, took_s = run_loader(family, ticket.key, load)
-    policy = ticket.policy
     ttl_s = family.ttl_of(value)
     soft_s = created_s + ttl_s * (1 - conf().jitter * random.random())
-    too_big = len(payload) > conf().max_value_bytes
-    family.counts.too_big += too_big
-    over = not known and seen is not None and family.budget.full
-    family.counts.over_budget += over
-    stored = seen is not None and not (too_big or over or ttl_s <= 0)
+    stored = seen is not None and ttl_s > 0 and _fits(family, payload, known)
     found = Found(
         family.codec.hold(payload),
         "miss",
         created_s,
-        policy.fresh_until_s(created_s, soft_s, ttl_s),
-        policy.ends_s(created_s, ttl_s),
+        ticket.policy.fresh_until_s(created_s, soft_s, ttl_s),
+        ticket.policy.ends_s(created_s, ttl_s),
         stored=stored,
     )
+    cost_ms = took_s * 1000
     if stored and seen is not None:
-        envelope = Envelope(
-            family.codec.schema_hash, created_s, soft_s, ttl_s, took_s * 1000, seen, False, payload
-        )
+        schema = family.codec.schema_hash
+        envelope = Envelope(schema, created_s, soft_s, ttl_s, cost_ms, seen, False, payload)
         _write(family, ticket, envelope, lease)
-    if not too_big:
-        remember(family, ticket, found, weight=len(payload), cost_ms=took_s * 1000)
+    if len(payload) <= conf().max_value_bytes:
+        remember(family, ticket, found, weight=len(payload), cost_ms=cost_ms)
     return found
+
+
+def _fits(family: Family[..., Any], payload: bytes, known: bool) -> bool:
+    """Return whether the store may take it; what is too big, or one key too many, is counted."""
+    if len(payload) > conf().max_value_bytes:
+        family.counts.too_big += 1
+        return False
+    if family.budget.full and not known:
+        family.counts.over_budget += 1
+        return False
+    return True
 
 
 def _write(

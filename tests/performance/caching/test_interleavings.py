@@ -118,7 +118,7 @@ def test_of_1000_interleavings_none_reads_an_overwritten_value():
     race = Race(memory_s=0)
     with race.readers():
         writer = race.start(race.write, 1, 1000)
-        writer.join(60)
+        writer.join(240)
 
     assert race.said.value == 1000
     assert race.stale.value == 0
@@ -160,7 +160,7 @@ def test_with_memory_a_change_is_heard_of_long_before_its_limit():
     race = Race(memory_s=30)
     with race.readers():
         writer = race.start(race.write, 1, 300)
-        writer.join(60)
+        writer.join(240)
 
     assert race.said.value == 300
     assert race.worst_s.value < SLACK_S, "far less than the 30 s for which memory may answer"
@@ -191,7 +191,7 @@ def _cold(barrier, calls):
         return 7
 
     with ThreadPoolExecutor(50) as pool:
-        barrier.wait(20)
+        barrier.wait(100)
         assert set(pool.map(cold, ["herd"] * 50)) == {7}
 
 
@@ -202,7 +202,7 @@ def test_200_cold_callers_in_4_processes_run_the_loader_once():
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(120)
 
     assert [process.exitcode for process in processes] == [0] * 4
     assert calls.value == 1
