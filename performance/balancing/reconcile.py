@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from pathlib import Path
 
 from performance.balancing import haproxy
 from performance.balancing.conf import BalancingConf
-from performance.balancing.errors import Fenced, ProxyRefused
+from performance.balancing.errors import Fenced, ProxyRefused, ProxyUnreachable
 from performance.balancing.haproxy import BACKENDS
 from performance.balancing.nodes import WEIGHT, Node
 from performance.balancing.runtime import Master, Runtime, Server, View
 from performance.balancing.site import Site
 
 logger = logging.getLogger(__name__)
+
+RELOADED_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +155,25 @@ def write_and_send(
             logger.info(
                 "The proxy's settings changed: it was reloaded without losing a connection."
             )
-            return runtime.view(), []
+            return _view_after_reload(runtime, haproxy.digest_of(text)), []
         return view, apply(plan(wanted, view), runtime, options)
+
+
+def _view_after_reload(runtime: Runtime, digest: str) -> View:
+    """Return the new process's first view; ProxyUnreachable when it does not answer in time.
+
+    For a moment the socket is nobody's, or still the old process's.
+    """
+    deadline = time.monotonic() + RELOADED_WITHIN_S
+    while True:
+        try:
+            view = runtime.view()
+            if view.digest == digest or time.monotonic() > deadline:
+                return view
+        except ProxyUnreachable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -107,21 +107,26 @@ def test_a_killed_leader_is_followed_and_nobody_fails(cluster):
     Registry(stores.bus(), OPTIONS).announce(one.nodes["web-1"], 1)
     code = "\n".join(line[4:] for line in LEADER.format(directory=str(one.directory)).splitlines())
     environment = {**os.environ, "DATABASE_URL": database_url(), "PYTHONPATH": str(Path.cwd())}
-    both = []
-
-    def begin(until):
-        process = subprocess.Popen(
+    both = [
+        subprocess.Popen(
             [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
         )
-        both.append(process)
+        for _ in range(2)
+    ]
+
+    def says(process):
+        """Return what it became: the leader, or one who waits."""
         for line in process.stderr:
-            if until in line:
-                return process
-        return pytest.fail(f"it ended before it said {until!r}")
+            if "Leading with token" in line:
+                return "leader"
+            if "Another balancer leads" in line:
+                return "follower"
+        return "dead"
 
     try:
-        leader = begin("Leading with token")
-        begin("Another balancer leads")
+        roles = {says(process): process for process in both}
+        assert roles.keys() == {"leader", "follower"}
+        leader = roles["leader"]
         first = wait_for(services.balancer.status, "a leader")["token"]
         with load(one, threads=2) as seen:
             leader.kill()
