@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 STANDBY_S = 1.0
 AFTER_THE_SECOND_S = 0.15
 """Samples are sent on the whole second; by then they are here."""
+WELL = "Merging each second."
 LATE_S = 3.0
 """Being this far behind is worth a line."""
 KEEPER_STOPS_S = 3.0
@@ -56,7 +57,7 @@ class Monitor:
         except (psycopg.Error, DatabaseError) as error:
             self._say(f"PostgreSQL is away ({str(error).strip()}); nobody can begin to lead.")
             return False
-        self._say("Leading: merging each second." if won else "Standing by: another monitor leads.")
+        self._say(WELL if won else "Standing by: another monitor leads.", level=logging.INFO)
         return won
 
     def _lead(self, leadership: Leadership) -> None:
@@ -109,13 +110,13 @@ class Monitor:
             if roller.sequence and behind_s > LATE_S:
                 self._say("No samples arrive, or the monitor cannot keep up with them.")
             else:
-                self._say("Merging each second.")
+                self._say(WELL, level=logging.INFO)
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, *, level: int = logging.WARNING) -> None:
         """Log a change of state once, however long it lasts."""
         if line != self._said:
             self._said = line
-            logger.warning("%s", line)
+            logger.log(level, "%s", line)
 
 
 def _until_next() -> float:

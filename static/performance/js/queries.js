@@ -4,9 +4,11 @@ import { bind, element, format, page, table } from "./page.js";
 
 const sql = (row) => element("span", { className: "mono", title: row.sql }, row.sql);
 
+const since = (row) => element("span", { title: row.backend_start }, row.backend_start.slice(11, 19));
+
 const RUNNING = [
   { heading: true, className: "num", cell: (row) => row.pid },
-  { className: "mono", cell: (row) => row.backend_start },
+  { className: "mono", cell: since },
   { className: "num", cell: (row) => format.ms(row.ms) },
   { cell: (row) => row.application_name },
   { cell: (row) => (row.waits_for ? `${row.state} (${row.waits_for})` : row.state) },
