@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from celery import current_app
 from django import forms
 from django.urls import reverse
 
@@ -113,9 +114,7 @@ def _analyze(*, sql: str) -> str:
 
 
 def _advise() -> str:
-    from performance.queries.tasks import advise_indexes
-
-    advise_indexes.delay()
+    current_app.send_task("performance.queries.advise_indexes", expires=60)
     return "A worker looks for missing indexes now; what it proves is on this page in a minute."
 
 

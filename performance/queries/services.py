@@ -89,7 +89,7 @@ class QueryOptimizer:
                 found = statistics.statements(limit=25)
                 costliest = [one.as_dict() for one in found]
                 repeated = statistics.repeated(found, statistics.counted_for_s())
-                missing = ""
+                missing = statistics.hidden_from_us()
             except StatisticsMissing as error:
                 costliest, repeated, missing = [], [], str(error)
             running, connections = activity.running(), activity.connections()

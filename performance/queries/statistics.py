@@ -116,6 +116,19 @@ def repeated(found: list[Statement], over_s: float) -> list[dict[str, Any]]:
     return sorted(advised, key=lambda row: row["total_ms"] * row["saved_ratio"], reverse=True)
 
 
+def hidden_from_us() -> str:
+    """Return a sentence when our role sees only its own statements, and "" when it sees all."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_has_role('pg_read_all_stats', 'USAGE'), current_user")
+        sees_all, role = cursor.fetchone()
+    if sees_all:
+        return ""
+    return (
+        "Only the statements of our own role are shown. To see all, let an administrator run: "
+        f"GRANT pg_monitor TO {role}."
+    )
+
+
 def counted_for_s() -> float:
     """Return for how many seconds the server's statistics have been counting; at least 1."""
     with connection.cursor() as cursor:

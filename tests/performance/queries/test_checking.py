@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from odds.models import Event, Sport
 from performance.queries.checking import watching
@@ -68,8 +69,9 @@ def test_the_marker_takes_limits(events):
 
 
 def test_the_command_runs_tests_and_says_what_it_found(tmp_path, monkeypatch):
-    other = urlsplit(os.environ["DATABASE_URL"])._replace(path="/checked").geturl()
-    monkeypatch.setenv("DATABASE_URL", other)  # its test database is not ours
+    ours = connection.settings_dict["NAME"].removeprefix("test_")  # it is there and migrated
+    other = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{ours}").geturl()
+    monkeypatch.setenv("DATABASE_URL", other)
     test = tmp_path / "test_shop.py"
     test.write_text(
         "import pytest\n"
@@ -80,7 +82,7 @@ def test_the_command_runs_tests_and_says_what_it_found(tmp_path, monkeypatch):
     )
     out = io.StringIO()
     with pytest.raises(CommandError, match="1 problems"):
-        call_command("check_queries", "--json", "--", "--nomigrations", str(test), stdout=out)
+        call_command("check_queries", "--json", "--", "--reuse-db", str(test), stdout=out)
 
     (found,) = json.loads(out.getvalue())
     assert (found["kind"], found["test"].endswith("test_it")) == ("missing_index", True)

@@ -20,7 +20,9 @@ def some_statement():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM odds_sport WHERE title = 'x'")
     return next(
-        one for one in services.optimizer.slowest(limit=500) if "odds_sport WHERE title" in one.sql
+        one
+        for one in services.optimizer.slowest(limit=500)
+        if one.sql.startswith("SELECT count(*) FROM odds_sport WHERE title =")
     )
 
 

@@ -81,3 +81,19 @@ def test_the_command_gives_json():
 def test_an_unknown_order_is_refused_by_name():
     with pytest.raises(CommandError, match="'total', 'mean', 'calls', 'variable'"):
         call_command("slow_queries", "--sort", "fastest")
+
+
+@pytest.mark.django_db
+def test_an_ordinary_role_is_told_that_it_sees_its_own_alone_and_pg_monitor_sees_all():
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE ordinary")
+        cursor.execute("SET LOCAL ROLE ordinary")
+        told = statistics.hidden_from_us()
+        cursor.execute("RESET ROLE")
+        cursor.execute("GRANT pg_monitor TO ordinary")
+        cursor.execute("SET LOCAL ROLE ordinary")
+        then = statistics.hidden_from_us()
+        cursor.execute("RESET ROLE")
+
+    assert "GRANT pg_monitor TO ordinary" in told
+    assert then == ""
