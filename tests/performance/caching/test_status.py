@@ -8,13 +8,15 @@ from datetime import datetime
 import pytest
 import redis
 from django.contrib.auth.models import Permission
+from django.contrib.staticfiles import finders
 from django.core.management import call_command
+from django.template.loader import get_template
 from django.urls import reverse
 
 from performance.caching import checks, stats
 from performance.caching.models import CacheConfig
 from performance.caching.services import cache, cached
-from performance.core import acts, stores
+from performance.core import acts, pages, stores
 
 
 @pytest.fixture
@@ -190,6 +192,18 @@ def test_only_who_may_set_a_family_is_offered_it(board, client, django_user_mode
     assert "family=board" in page
     asked = client.get(reverse("admin:performance_act", args=["cache.configure"]), SETTINGS)
     assert "ttl_seconds 5 → 60" in asked.content.decode()
+
+
+def test_every_page_has_the_script_that_the_frame_asks_for_or_asks_for_none():
+    """A built site refuses to name a file that is not there: the page would be an error."""
+    lacking = []
+    for page in pages.all_pages():
+        source = get_template(page.template_name).template.source
+        asks = "{% block scripts %}" not in source or "{% block preload %}" not in source
+        if asks and not finders.find(f"performance/js/{page.slug}.js"):
+            lacking.append(page.slug)
+
+    assert lacking == []
 
 
 # --- checks -------------------------------------------------------------------------------------
