@@ -97,6 +97,10 @@ def test_hypopg_finds_back_the_indexes_that_matter(told):
     assert len(found) <= 5
 
 
+def test_the_migration_that_is_written_runs_and_ends_the_advice(told):
+    assert told["advised_after_migrating"] == 0
+
+
 def test_nothing_of_the_proof_stays(debian, told):
     with psycopg.connect(debian) as connection:
         left = connection.execute(
