@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy
 
+LIGHTEST = 1.0
+"""Requests at work, below which the law says nothing: one that is alone waits for nobody."""
 FEWEST_STEPS = 4
 """Of different load: three unknowns need more than three points."""
 
@@ -47,11 +49,13 @@ class Law:
 
     @property
     def peak_per_s(self) -> float | None:
-        """Return the most it can ever give; None when the load did not show any limit."""
+        """Return the most it can give, never less than was seen; None where no limit showed."""
         if self.coherency > 0:
             best = math.sqrt(max(1.0, (1 - self.contention) / self.coherency))
-            return self.per_s(max(1.0, best))
-        return self.gain / self.contention if self.contention > 0 else None
+            return max(self.seen_per_s, self.per_s(max(1.0, best)))
+        if self.contention > 0:
+            return max(self.seen_per_s, self.gain / self.contention)
+        return None
 
     @property
     def limit(self) -> str:
@@ -69,7 +73,7 @@ def fit(points: Sequence[Point]) -> Law | None:
     >>> round(found.contention, 3), round(found.coherency, 4), round(found.gain)
     (0.05, 0.001, 100)
     """
-    good = [point for point in points if point.at_work > 0 and point.per_s > 0]
+    good = [point for point in points if point.at_work >= LIGHTEST and point.per_s > 0]
     if len({round(point.at_work, 3) for point in good}) < FEWEST_STEPS:
         return None
     at_work = numpy.array([point.at_work for point in good])

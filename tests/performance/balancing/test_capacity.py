@@ -47,6 +47,20 @@ def test_whatever_was_measured_no_term_is_negative(points):
         assert found.coherency >= 0
 
 
+def test_a_load_too_light_to_make_anybody_wait_says_nothing():
+    light = [Point(at_work=0.02 * n, per_s=10.0 * n) for n in range(1, 9)]
+
+    assert capacity.fit(light) is None
+
+
+@given(st.lists(st.tuples(st.floats(1, 100), st.floats(0.1, 1e4)), max_size=8))
+def test_no_peak_is_below_what_was_measured(points):
+    found = capacity.fit([Point(at_work=n, per_s=x) for n, x in points])
+
+    if found is not None and found.peak_per_s is not None:
+        assert found.peak_per_s >= max(x for _, x in points)
+
+
 def test_too_few_steps_say_nothing():
     assert capacity.fit([Point(at_work=1, per_s=10)] * 9) is None
 
