@@ -1,13 +1,12 @@
 """What watching queries costs beside others: our capture, django-zeal and django-silk.
 
-CPU of reading one row through the ORM, each variant alternating with none. A rival that is not
-installed (requirements-bench.txt) is left out by name.
+CPU of reading one row through the ORM, each variant alternating with none; the best of 15 rounds. A
+rival that is not installed (requirements-bench.txt) is left out by name.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,7 +16,7 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import override_settings
 
-ROUNDS, QUERIES = 5, 200
+ROUNDS, QUERIES = 15, 200
 
 
 class Report(Protocol):
@@ -50,11 +49,11 @@ def _compare(report: Report, capture: Any) -> None:
         for name, make in variants.items():
             with make():
                 times[name].append(_cpu_us())
-    base = statistics.median(times["nothing"])
+    base = min(times["nothing"])  # the round that was disturbed least
     report.say(f"A query costs {base:.1f} us of the node's CPU by itself. Added to each:")
     for name, found in times.items():
         if name != "nothing":
-            report.say(f"- {name}: {statistics.median(found) - base:+.1f} us")
+            report.say(f"- {name}: {min(found) - base:+.1f} us")
     connection.execute_wrappers.append(capture)
 
 
