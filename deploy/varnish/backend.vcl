@@ -16,6 +16,16 @@ backend origin {
     }
 }
 
+# The same without a probe: who finds nothing stale is not refused because the last probe was slow.
+backend straight {
+    .host = "127.0.0.1";
+    .port = "8081";
+    .host_header = "localhost";
+    .connect_timeout = 1s;
+    .first_byte_timeout = 30s;
+    .between_bytes_timeout = 10s;
+}
+
 acl may_purge {
     "127.0.0.1";
     "::1";

@@ -37,6 +37,9 @@ sub vcl_recv {
     if (req.http.X-Edge-Fresh) {
         set req.grace = 0s;
     }
+    if (req.http.X-Edge-Stale) {
+        set req.backend_hint = straight;
+    }
     call choose_encoding;
     return (hash);
 }

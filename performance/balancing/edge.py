@@ -32,6 +32,8 @@ def edge_frame(site: Site) -> list[str]:
         "  option httpchk GET /edge-health",
         "  http-check expect status 200",
         "  timeout check 1s",
+        # A Varnish that is dying says 503 for what it had begun; only GETs come here.
+        "  retry-on conn-failure empty-response 503",
         # Slow or failing for a second: out. Well for three: back.
         f"  server edge {site.edge} check inter 500ms fastinter 200ms downinter 500ms "
         "fall 2 rise 6 observe layer4 error-limit 2 on-error mark-down maxconn 4000",

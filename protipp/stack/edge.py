@@ -114,7 +114,8 @@ def varnish_command(folder: Path, port: int) -> tuple[str, ...]:
         *("-s", f"malloc,{MEMORY}"),
         *("-p", "http_gzip_support=off"),  # bodies are kept as the origin encoded them
         *("-p", "http_resp_hdr_len=16k", "-p", "http_resp_size=64k"),
-        *("-p", "thread_pool_min=20", "-p", "thread_pools=1"),
+        # A fetch that finds no thread and a full queue is a 503: all fetch at once after a start.
+        *("-p", "thread_pool_min=100", "-p", "thread_queue_limit=1000"),
     )
 
 
