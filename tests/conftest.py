@@ -170,7 +170,8 @@ class Up:
 
     @staticmethod
     def still_there(processes: set[psutil.Process], within_s: float) -> list[psutil.Process]:
-        return psutil.wait_procs(processes, timeout=within_s)[1]
+        """Those that run on; one that has ended stays as a zombie until its new parent looks."""
+        return [one for one in psutil.wait_procs(processes, timeout=within_s)[1] if _runs(one)]
 
     def status(self, path: str) -> int | None:
         try:
@@ -207,6 +208,13 @@ class Up:
             self.process.send_signal(number)
             self.process.wait(20)
         return time.monotonic() - began
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def free_port() -> int:

@@ -27,6 +27,7 @@ def seeded(db):
             ("0002_seed_alert_rules", "seed"),
             ("0003_calm_rules", "calm"),
             ("0005_seed_budgets", "seed_budgets"),
+            ("0006_edge_out", "seed"),
         ):
             migration = import_module(f"performance.monitoring.migrations.{name}")
             getattr(migration, step)(apps, None)

@@ -263,7 +263,7 @@ def test_the_seeded_rules_are_valid(seeded):
         each.full_clean()
 
 
-def test_a_cdn_out_of_use_is_an_alert_by_the_probes_that_found_it_so(db):
+def test_a_cdn_out_of_use_is_an_alert_by_the_probes_that_found_it_so(seeded):
     rule = AlertRule.objects.get(name="CDN out of use")
     seen = Merged(counts={("edge", "probe:out"): 3, ("edge", "probe:ok"): 57})
 
