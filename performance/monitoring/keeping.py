@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import psycopg
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from performance.core.leader import Leadership
 from performance.monitoring import alerting, rollups, telling
@@ -55,10 +55,9 @@ class Keeper:
         self._builds: set[str] = set()
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.wait(ROUND_S):
+        while not stop.wait(ROUND_S) and not self.superseded.is_set():
             self.round()
-            if self.superseded.is_set():
-                return
+        connection.close()  # this thread's own: a monitor that loses the lead may win it again
 
     def round(self) -> bool:
         """Do what is due; False when PostgreSQL did not let us."""
