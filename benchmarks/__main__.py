@@ -1,4 +1,4 @@
-"""`make bench`: run the benchmarks named (or all), and write what was seen to RESULTS.md.
+"""`make bench`: run the benchmarks named (or all); what was seen goes into RESULTS.md, by section.
 
 Each benchmark is a module with `run(report)`; it measures both sides of a comparison in one run,
 alternating, and reports medians and their ratio. Nothing here is asserted: machines differ.
@@ -23,6 +23,11 @@ import psutil
 from protipp.stack.servers import Servers
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+HEAD = """# Results
+
+Written by `make bench`, each section when it was last run.
+Ratios hold across machines better than times do."""
 BENCHMARKS = {
     "import_prices": "Importing odds",
     "cached_board": "The board's API, cached and not",
@@ -95,21 +100,29 @@ def main() -> None:
         if name not in BENCHMARKS:
             parser.error(f"{name!r} is no benchmark; there are: {', '.join(BENCHMARKS)}.")
 
-    report = Report()
-    report.say("# Results")
-    report.say()
-    report.say(
-        f"Written by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {machine()}."
-    )
-    report.say("Ratios hold across machines better than times do.")
+    sections = _sections()
     with servers_of_its_own():
         for name in names:
-            report.say()
-            report.say(f"## {BENCHMARKS[name]}")
+            report = Report()
+            report.say(f"Measured {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: {machine()}.")
             report.say()
             importlib.import_module(f"benchmarks.{name}").run(report)
-    if len(names) == len(BENCHMARKS):
-        (HERE / "RESULTS.md").write_text("\n".join(report.lines) + "\n")
+            sections[BENCHMARKS[name]] = "\n".join(report.lines).strip()
+            _write(sections)  # each at once: what was measured is not lost with what comes after
+
+
+def _sections() -> dict[str, str]:
+    """What RESULTS.md says now, by title; a benchmark that is not run keeps its section."""
+    if not RESULTS.exists():
+        return {}
+    _, *parts = f"\n{RESULTS.read_text()}".split("\n## ")
+    return {title: text.strip() for title, _, text in (part.partition("\n") for part in parts)}
+
+
+def _write(sections: dict[str, str]) -> None:
+    known = [title for title in BENCHMARKS.values() if title in sections]
+    parts = [HEAD, *(f"## {title}\n\n{sections[title]}" for title in known)]
+    RESULTS.write_text("\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":
