@@ -30,7 +30,8 @@ class BalancingConf:
     """How the proxy chooses. leastconn: the least busy node. random(2): the less busy of two at
     random. roundrobin: in turn. weighted: in turn, by slots or by weights set by hand. source: one
     address stays with one node. session: one session stays with one node, the rest is spread.
-    A node that is full spills over in all of them. The page can set another at run time."""
+    A node that is full spills over in all but the last, where its sessions wait for it. The page
+    can set another at run time."""
 
     queue_timeout_s: float = 1.0
     """How long a request may wait for a slot; then it gets a 503 that says when to come back."""

@@ -30,15 +30,18 @@ from performance.balancing.site import Site, refuse_unusable
 CHECK_TIMEOUT_S = 10
 BACKENDS = {"web": ("web", "web_panic"), "live": ("live",)}
 """Where a node of each kind stands; the panic twin has no checks."""
-_CONSISTENT = ["  hash-type consistent", "  hash-balance-factor 150"]
-"""A node that leaves moves its own share only; one that has half more than the mean spills over."""
+_CONSISTENT = "  hash-type consistent"
+"""A node that leaves moves its own share only."""
+_SPILLS = "  hash-balance-factor 150"
+"""One that has half more than the mean spills over. Never for sessions: of two nodes with a single
+request between them, the one that works on it has more than that already."""
 BALANCE = {
     "leastconn": ["  balance leastconn"],
     "random(2)": ["  balance random(2)"],
     "roundrobin": ["  balance roundrobin"],
     "weighted": ["  balance roundrobin"],
-    "source": ["  balance source", *_CONSISTENT],
-    "session": ["  balance hash var(txn.spread)", *_CONSISTENT],
+    "source": ["  balance source", _CONSISTENT, _SPILLS],
+    "session": ["  balance hash var(txn.spread)", _CONSISTENT],
 }
 """The lines of each policy: only algorithms to which servers can be added at run time."""
 

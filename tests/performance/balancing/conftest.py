@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import http.client
+import io
 import os
 import shutil
 import signal
@@ -98,6 +100,16 @@ class Cluster:
             return all(name in servers and servers[name].status == "UP" for name in names)
 
         wait_for(lambda: self.runtime.path.exists() and up(), f"{names} to be up")
+
+    def await_full_weight(self, *names):
+        """Wait for the slow start to end: until then a node's share still grows."""
+
+        def grown():
+            rows = csv.DictReader(io.StringIO(self.runtime.ask("show stat").removeprefix("# ")))
+            shares = {row["svname"]: row for row in rows if row["pxname"] == "web"}
+            return all(shares[name]["weight"] == shares[name]["uweight"] for name in names)
+
+        wait_for(grown, f"{names} to have their whole share")
 
     def kill(self, name, how=signal.SIGKILL):
         """End the whole session of a node: granian has a parent and a worker."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -114,18 +113,44 @@ def test_every_policy_takes_nodes_at_run_time_and_can_be_changed_under_load(site
     assert seen["failed"] == 0
 
 
+SESSIONS = replace(BalancingConf(), policy="session", queue_timeout_s=10)
+
+
 def test_a_session_stays_with_its_node_and_strangers_are_spread(cluster):
-    two = cluster("web-1", "web-2", options=replace(BalancingConf(), policy="session"))
+    two = cluster("web-1", "web-2", options=SESSIONS)
 
-    def nodes_of(name):
-        asked = [two.ask("/", headers={"Cookie": f"sessionid={name}"}) for _ in range(6)]
-        return {answer.headers["x-node"] for answer in asked}
+    def node_of(name):
+        return two.ask("/", headers={"Cookie": f"sessionid={name}"}).headers["x-node"]
 
-    time.sleep(2.5)  # a node that has just come gets its share of sessions over 2 s
-    first = [nodes_of(name) for name in "abc"]
-    assert [nodes_of(name) for name in "abc"] == first
-    assert all(len(nodes) == 1 for nodes in first)
-    assert len({two.ask("/").headers["x-node"] for _ in range(30)}) == 2
+    two.await_full_weight("web-1", "web-2")
+    first = {name: node_of(name) for name in "abcdef"}
+    with load(two, threads=3):  # others' requests, open at any moment, move nobody
+        again = [{name: node_of(name) for name in first} for _ in range(5)]
+
+    assert again == [first] * 5
+    assert len({two.ask("/").headers["x-node"] for _ in range(40)}) == 2
+
+
+def test_a_session_waits_for_its_full_node_and_leaves_a_dead_one(cluster):
+    two = cluster(options=SESSIONS)
+    for name in ("web-1", "web-2"):
+        two.start_node(name, slots=1)
+    send(two)
+    two.await_up("web-1", "web-2")
+    two.await_full_weight("web-1", "web-2")
+    session = {"Cookie": "sessionid=ann"}
+    home = two.ask("/", headers=session).headers["x-node"]
+    busy = threading.Thread(target=two.ask, args=("/slow?0.8",), kwargs={"headers": session})
+    busy.start()
+    wait_for(lambda: two.runtime.view().of("web")[home].sessions == 1, "a full node")
+    waited = two.ask("/", headers=session, timeout_s=20)
+    busy.join()
+    two.kill(home)
+    moved = [two.ask("/", headers=session) for _ in range(3)]
+
+    assert waited.headers["x-node"] == home
+    assert [answer.status for answer in (waited, *moved)] == [200] * 4
+    assert {answer.headers["x-node"] for answer in moved} == {"web-1", "web-2"} - {home}
 
 
 def test_a_weight_set_by_hand_moves_requests_without_a_reload(cluster):
