@@ -18,7 +18,7 @@ from django.db import connection
 from odds.models import FeedCursor, Opportunity, OutboxMessage, Price, PriceChange
 from performance.core import stores
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timed]
 ROOT = Path(__file__).resolve().parents[2]
 BATCHES = 12
 POINTS = [

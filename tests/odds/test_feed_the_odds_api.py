@@ -23,6 +23,8 @@ from odds.feeds.runner import Runner
 from odds.feeds.the_odds_api import TheOddsApiSource
 from odds.models import Price, RefusedQuote
 
+pytestmark = pytest.mark.timed
+
 KEY = "s3cr3t-0123456789abcdef"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

@@ -26,6 +26,8 @@ from performance.dashboard.origins import OwnOrigin
 
 from . import market
 
+pytestmark = pytest.mark.timed
+
 SPORT = "sport=soccer_epl"
 
 

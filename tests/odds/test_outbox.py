@@ -15,7 +15,7 @@ from odds.services import deliver_outbox
 from performance.caching.services import cache
 from performance.core import stores
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timed]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from performance.balancing import health
 from performance.balancing.health import _Prober
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.timed]
 
 
 @pytest.fixture(autouse=True)

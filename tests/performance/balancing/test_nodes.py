@@ -28,6 +28,8 @@ from performance.core import stores
 
 from .conftest import wait_for
 
+pytestmark = pytest.mark.timed
+
 OPTIONS = BalancingConf()
 NODE = Node(id="web-1", kind="web", address="127.0.0.1:9001", slots=64)
 LIES = {

@@ -14,6 +14,8 @@ from performance.caching.direct import Reader
 from performance.caching.services import cached
 from performance.core import stores
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 def client():

@@ -18,6 +18,8 @@ from performance.caching.services import (
 )
 from performance.core import stores
 
+pytestmark = pytest.mark.timed
+
 
 def make_match(**options):
     @cached(

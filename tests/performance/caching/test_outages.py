@@ -14,6 +14,8 @@ from performance.caching.services import cache, cached
 from performance.core import stores
 from tests.performance.caching.topologies import VALKEY, Single
 
+pytestmark = pytest.mark.timed
+
 KEYS = [str(number) for number in range(12)]
 CACHES_OWN_S = 0.1
 """What a read may wait for the cache itself."""

@@ -11,6 +11,8 @@ from performance.core import stores, topology
 from tests.conftest import program
 from tests.performance.caching import topologies
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):

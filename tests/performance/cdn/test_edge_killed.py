@@ -17,6 +17,8 @@ from tests.conftest import program
 
 from . import edges
 
+pytestmark = pytest.mark.timed
+
 THREADS = 6
 
 

@@ -22,6 +22,8 @@ from storages.backends.s3 import S3Storage
 from performance.cdn import publishing, services
 from performance.cdn.models import StaticBuild
 
+pytestmark = pytest.mark.timed
+
 BUCKET = "protipp-static"
 
 

@@ -15,6 +15,8 @@ from tests.conftest import program
 
 from . import edges
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture(scope="module")
 def site():

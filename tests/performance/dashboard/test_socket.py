@@ -28,7 +28,7 @@ from performance.dashboard.routing import websocket_urlpatterns
 from .conftest import MAY_SEE, PASSWORD, Demo
 from .test_acts import dead_bus
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timed]
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,8 @@ from performance.monitoring import (
 from performance.monitoring.merging import Merger
 from performance.monitoring.models import ErrorGroup, RequestSample
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 def recorder(monkeypatch, make_recorder):

@@ -14,6 +14,8 @@ from django.db import connection
 from performance.core.stores import bus
 from performance.monitoring import live, wire
 
+pytestmark = pytest.mark.timed
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

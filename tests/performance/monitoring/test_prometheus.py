@@ -21,6 +21,8 @@ from performance.monitoring.models import AlertRule
 from performance.monitoring.roller import Roller
 from tests.conftest import free_port, program
 
+pytestmark = pytest.mark.timed
+
 DEPLOY = django_settings.BASE_DIR / "deploy"
 
 

@@ -10,6 +10,8 @@ from performance.queries import activity, services
 from performance.queries.errors import BackendNotOurs
 from performance.queries.pages import BackendForm
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 def sleeper(transactional_db):

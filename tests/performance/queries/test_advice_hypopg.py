@@ -16,6 +16,8 @@ from protipp.stack.accounts import server_account
 from protipp.stack.postgres import ENVIRONMENT
 from tests.conftest import ROOT, Up
 
+pytestmark = pytest.mark.timed
+
 DEBIAN = Path("/usr/lib/postgresql/15")
 
 

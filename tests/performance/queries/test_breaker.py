@@ -8,6 +8,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from performance.queries.postgresql.breaker import Breaker, PostgresAway
 
+pytestmark = pytest.mark.timed
+
 
 class Clock:
     now = 100.0

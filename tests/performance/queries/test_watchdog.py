@@ -9,6 +9,8 @@ from django.db import OperationalError, connection, transaction
 
 from performance.queries.watchdog import GuardedConnection, ServerSilent, longer
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 def backend(transactional_db):
