@@ -15,7 +15,10 @@ from benchmarks import cached_board
 
 ROUNDS, WARM = 60, 5
 WANTED_SHARE = 0.05
-ARGUMENTS: tuple[Any, ...] = (cached_board.SPORT, ("h2h",), (), "decimal", "iso", None, None)
+ARGUMENTS: tuple[Any, ...] = (
+    *(cached_board.SPORT, ("h2h",), (), "decimal", "iso"),
+    *(None, None, None, 500),
+)
 
 
 class Report(Protocol):

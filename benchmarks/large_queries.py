@@ -1,13 +1,16 @@
 """Our readers at a million prices and twenty million changes: time in the server, node CPU, ingest.
 
-`PROTIPP_BENCH_PRICES` makes it smaller. Filling takes ten to twenty minutes and 4 GB of disk.
+`PROTIPP_BENCH_PRICES` and `PROTIPP_BENCH_DAYS` make it smaller, `PROTIPP_BENCH_INGEST_S` shorter.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import statistics
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +19,8 @@ from typing import Any, Protocol
 from django.db import connection
 
 CALLS = 300
-INGEST_S = 60
 CHANGES_A_S = 2_000
+WANTED_P50_MS, WANTED_P99_MS, WANTED_NODE_MS = 1.0, 10.0, 1.5
 INDEXES = {
     "event_of_sport": "CREATE INDEX event_of_sport ON odds_event (sport_id, commence_time)",
     "event_by_time": "CREATE INDEX event_by_time ON odds_event (commence_time, key)",
@@ -31,56 +34,106 @@ class Report(Protocol):
 def run(report: Report) -> None:
     from benchmarks import large_market
 
-    wanted = int(os.environ.get("PROTIPP_BENCH_PRICES", 1_000_000))
+    prices = int(os.environ.get("PROTIPP_BENCH_PRICES", 1_000_000))
+    days = int(os.environ.get("PROTIPP_BENCH_DAYS", large_market.DAYS))
     started = time.monotonic()
-    prices, changes = large_market.fill(prices=wanted)
-    report.say(
-        f"{prices} prices, {changes} changes, made in {time.monotonic() - started:.0f} s. "
-        "Wall time p50 and p99 of a call over a local socket, then the CPU of both sides at p50."
-    )
+    stored, changes = large_market.fill(prices=prices, days=days)
+    took_s = time.monotonic() - started
+    report.say(f"{stored} prices, {changes} changes, made in {took_s:.0f} s.")
+    report.say()
     readers = _readers()
+    head = "| reader | p50 | p99 | server CPU p50 | node CPU p50 |\n|---|--:|--:|--:|--:|"
+    report.say("Nothing held, ms of a call over a local socket (each of another event or sport):")
+    report.say()
+    report.say(head)
     for name, read in readers.items():
-        report.say(f"- {name}: {_measure(read)}")
+        report.say(f"| {name} | {_row(_measure(read, calls=60, forget=True))} |")
+    report.say()
     _without_indexes(report, readers)
     _pool(report)
-    _under_ingest(report, readers["board of a sport"])
+    report.say()
+    _under_ingest(report, readers, head)
 
 
 def _readers() -> dict[str, Callable[[], object]]:
+    """Each reads another event or sport at each call, in turn, of some that are often asked for."""
     from odds import answers, boards, history, opportunities
 
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT e.key, e.sport_id FROM odds_event e "
-            "WHERE e.commence_time > now() AND e.sport_id LIKE 'soccer_epl%%' ORDER BY e.id LIMIT 1"
+            "SELECT sport_id FROM odds_event WHERE commence_time > now() GROUP BY 1 "
+            "ORDER BY count(*) DESC LIMIT 8"
         )
-        key, sport = cursor.fetchone()
-    times_s = boards.event(key).events[0].recorded_s
+        sports = itertools.cycle([row[0] for row in cursor.fetchall()])
+        cursor.execute(
+            "SELECT key FROM odds_event WHERE commence_time > now() ORDER BY commence_time, key "
+            "LIMIT 40"
+        )
+        keys = itertools.cycle([row[0] for row in cursor.fetchall()])
+
+    settled_s, until_s = history.settled_until_s(), time.time() + history.DAY_S
+    since_s = settled_s - 30 * history.DAY_S
+
     return {
-        "board of a sport": lambda: boards.board(sport, market="h2h", total=1),
-        "event": lambda: boards.event(key),
-        "history of an event": lambda: history.history(key, times_s),
+        "board of a sport": lambda: boards.board(next(sports), market="h2h", total=1),
+        "board, 6th page": lambda: boards.board(next(sports), market="h2h", page=6, total=1),
+        "its total": lambda: boards.board_total(next(sports), "h2h"),
+        "event": lambda: boards.event(next(keys)),
+        "an event's moves today": lambda: history.moves(next(keys), settled_s, until_s),
+        "its moves before, once a day": lambda: history.moves(next(keys), since_s, settled_s),
         "arbitrage": opportunities.opportunities,
         "sports": boards.sports,
-        "API odds of a sport": lambda: answers.odds(sport),
-        "API event": lambda: answers.event_odds(key),
+        "API odds of a sport": lambda: answers.odds(next(sports)),
+        "API odds, limit 50": lambda: answers.odds(next(sports), limit=50),
+        "API event": lambda: answers.event_odds(next(keys)),
         "API upcoming": lambda: answers.odds(answers.UPCOMING),
     }
 
 
-def _measure(read: Callable[[], object], calls: int = CALLS) -> str:
+class _Times:
+    def __init__(self) -> None:
+        self.statement_ms: list[float] = []
+        self.server_ms: list[float] = []
+        self.node_ms: list[float] = []
+        self.statements = 0
+
+    def note(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Django's wrapper of `execute`: from the question to the last byte of the answer."""
+        began = time.perf_counter()
+        found = execute(sql, params, many, context)
+        self.statement_ms.append((time.perf_counter() - began) * 1e3)
+        return found
+
+    def take(self, read: Callable[[], object]) -> None:
+        server, node = _server_cpu_ns(), time.thread_time()
+        with connection.execute_wrapper(self.note):
+            read()
+        self.node_ms.append((time.thread_time() - node) * 1e3)
+        self.server_ms.append((_server_cpu_ns() - server) / 1e6)
+
+
+def _measure(read: Callable[[], object], *, calls: int = CALLS, forget: bool = False) -> _Times:
     for _ in range(8):  # prepared from the sixth on
         read()
-    wall_ms, node_ms, server_ms = [], [], []
+    times = _Times()
     for _ in range(calls):
-        server, node, wall = _server_cpu_ns(), time.thread_time(), time.perf_counter()
-        read()
-        wall_ms.append((time.perf_counter() - wall) * 1e3)
-        node_ms.append((time.thread_time() - node) * 1e3)
-        server_ms.append((_server_cpu_ns() - server) / 1e6)
+        if forget:
+            _forget()
+        times.take(read)
+    return times
+
+
+def _forget() -> None:
+    from odds import answers, compared
+
+    compared.held.clear()
+    answers.held.clear()
+
+
+def _row(times: _Times) -> str:
     return (
-        f"{_p(wall_ms, 50):.2f} and {_p(wall_ms, 99):.2f} ms; CPU {_p(server_ms, 50):.2f} ms in "
-        f"the server, {_p(node_ms, 50):.2f} ms in the node"
+        f"{_p(times.statement_ms, 50):.2f} | {_p(times.statement_ms, 99):.2f} | "
+        f"{_p(times.server_ms, 50):.2f} | {_p(times.node_ms, 50):.2f}"
     )
 
 
@@ -104,9 +157,12 @@ def _without_indexes(report: Report, readers: dict[str, Callable[[], object]]) -
         ("event_by_time", "API upcoming"),
     ):
         with _dropped(index):
-            without = _measure(readers[reader], calls=100)
-        report.say(f"- {reader} without {index}: {without}")
-        report.say(f"- {reader} with it: {_measure(readers[reader], calls=100)}")
+            without = _measure(readers[reader], calls=60)
+        beside = _measure(readers[reader], calls=60)
+        report.say(
+            f"- {reader}: {_p(without.statement_ms, 50):.2f} ms without {index}, "
+            f"{_p(beside.statement_ms, 50):.2f} ms with it"
+        )
 
 
 @contextmanager
@@ -154,31 +210,32 @@ def _pool(report: Report) -> None:
         report.say(f"- SELECT 1 by {name}: {us:.0f} us ({us / best:.1f}x)")
 
 
-def _under_ingest(report: Report, read: Callable[[], object]) -> None:
-    """Read the board while 2,000 changes a second come in for a minute."""
-    from odds.services import run_feed, source
-
-    def feed() -> Any:
-        return source(
-            "simulate", seed=99, events=2_000, bookmakers=12, changes_per_s=CHANGES_A_S, speed=1.0
-        )
-
-    stop = threading.Event()
-    run_feed(feed(), stop=stop, batches=1)  # the market as it stands; from now on it moves
-    totals: list[Any] = []
-    thread = threading.Thread(target=lambda: totals.append(run_feed(feed(), stop=stop)))
-    thread.start()
-    times_ms = []
-    ends = time.monotonic() + INGEST_S
-    while time.monotonic() < ends:
-        started = time.perf_counter()
-        read()
-        times_ms.append((time.perf_counter() - started) * 1e3)
-        time.sleep(0.02)
-    stop.set()
-    thread.join(30)
+def _under_ingest(report: Report, readers: dict[str, Callable[[], object]], head: str) -> None:
+    """Ask each reader in turn while 2,000 changes a second come in from a process of its own."""
+    seconds = float(os.environ.get("PROTIPP_BENCH_INGEST_S", 60))
+    times = {name: _Times() for name in readers}
+    command = [sys.executable, "-m", "benchmarks.large_feed", str(seconds), str(CHANGES_A_S)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as feed:
+        assert feed.stdout is not None
+        feed.stdout.readline()  # from here on prices move
+        ends, rounds = time.monotonic() + seconds, 0
+        while time.monotonic() < ends:
+            rounds += 1
+            for name, read in readers.items():
+                times[name].take(read)
+                time.sleep(0.005)
+        fed = json.loads(feed.stdout.readline())
     report.say(
-        f"- the board while {CHANGES_A_S} changes a second come in for {INGEST_S} s: "
-        f"{_p(times_ms, 50):.2f} and {_p(times_ms, 99):.2f} ms over {len(times_ms)} reads; fed: "
-        f"{totals[0] if totals else 'the feed did not end in time'}"
+        f"While {fed['changes_a_s']:.0f} changes a second come in for {seconds:.0f} s, in batches "
+        f"that take {fed['p50_ms']:.0f} ms (p99 {fed['p99_ms']:.0f}); {rounds} calls of each:"
+    )
+    report.say()
+    report.say(head)
+    for name, seen in times.items():
+        report.say(f"| {name} | {_row(seen)} |")
+    every = [ms for seen in times.values() for ms in seen.statement_ms]
+    report.say(
+        f"\n- all statements: p50 {_p(every, 50):.2f} ms, p99 {_p(every, 99):.2f} ms (wanted "
+        f"{WANTED_P50_MS:g} and {WANTED_P99_MS:g}); a board's node CPU "
+        f"{_p(times['board of a sport'].node_ms, 50):.2f} ms (wanted {WANTED_NODE_MS:g})"
     )

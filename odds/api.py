@@ -71,8 +71,9 @@ def sports(request: HttpRequest) -> HttpResponse:
 def odds(request: HttpRequest, query: Query[filters.OddsFilters]) -> HttpResponse:
     """Coming and running events with their bookmakers' prices, in The Odds API v4's shape.
 
-    `sport=upcoming` gives what is in play and the next eight events of all sports. Prices that a
-    bookmaker has suspended are left out.
+    `sport=upcoming` gives what is in play and the next eight events of all sports, a hundred at
+    most. Prices that a bookmaker has suspended are left out. To read in pages, say `limit`, and
+    `after` with the last id of the page before, until fewer than `limit` come.
     """
     arguments = _odds_arguments(filters.read(filters.OddsFilters, request.GET))
     response = cached_response(request, families.odds, *arguments)
@@ -126,6 +127,8 @@ def _odds_arguments(query: filters.OddsFilters) -> tuple[Any, ...]:
         query.dateFormat,
         query.commenceTimeFrom,
         query.commenceTimeTo,
+        query.after,
+        query.limit,
     )
 
 

@@ -1,28 +1,25 @@
 """What is on offer now, read from PostgreSQL as JSON that PostgreSQL itself built.
 
 Building the JSON in SQL costs a node a tenth of what rows and objects cost, so each selector is
-one statement; what they answer is decoded into `Board` where a page must be drawn. Prices are
+one statement; what an event's revision says is still held (`held`) is not sent again. Prices are
 decimal odds, times are seconds of the Unix epoch (UTC), and a price that a source no longer offers
 is marked suspended and never counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 from django.db import connection
-from django.db.backends.base.base import BaseDatabaseWrapper
 
-from odds.comparing import Line, Table, tables, typical_s
-from performance.queries.services import on_replica
+from odds.compared import Compared, Read, fetch_json, read_compared
+from odds.comparing import Line, Table
 
 IN_PLAY_H = 4
 """No source says when a match ends, so it leaves the boards this long after its start."""
 PAGE_EVENTS = 40
 """Events on one page of a board."""
-DAY_S = 86_400
 EVENT_TABLES = 24
 """Lines of one market on an event's page; alternate lines can be many."""
 
@@ -39,6 +36,8 @@ class BoardEvent(msgspec.Struct, frozen=True, gc=False):
     recorded_s: tuple[float, float]
     """Between which seconds of the Unix epoch its history was recorded, with a day to spare."""
     tables: list[Table]
+    lines: list[Line]
+    """All of it as it was read, the lines too for which there is no table."""
 
 
 class Board(msgspec.Struct, frozen=True, gc=False):
@@ -51,31 +50,6 @@ class Board(msgspec.Struct, frozen=True, gc=False):
     bookmakers: dict[str, str]
     """key: title, in the order of their titles, of those that quote anything here."""
     events: list[BoardEvent]
-
-
-class _ReadEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event as the statement gives it, before its prices are compared."""
-
-    id: str
-    sport_key: str
-    sport_title: str
-    commence_time: int
-    date_only: bool
-    home_team: str
-    away_team: str
-    in_play: bool
-    first_seen_at: float
-    lines: list[Line]
-
-
-class _Read(msgspec.Struct, frozen=True, gc=False):
-    as_of: float
-    bookmakers: dict[str, str]
-    """All active ones, or those asked for."""
-    events: list[_ReadEvent]
-
-
-_decode = msgspec.json.Decoder(_Read).decode
 
 
 class SportRow(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +68,12 @@ class SportRow(msgspec.Struct, frozen=True, gc=False):
 # what is not a number is quoted once a bookmaker and once a line. Conditions that do not apply are
 # left out of the text: of `parameter IS NULL OR …` a generic plan makes no index condition.
 _PRICED = """
-books AS MATERIALIZED (
+fresh AS MATERIALIZED (
+    SELECT s.id FROM shown s WHERE NOT EXISTS (
+        SELECT FROM unnest(%(known_ids)s::bigint[], %(known_revisions)s::bigint[])
+            AS known (id, revision)
+        WHERE known.id = s.id AND known.revision = s.revision)
+), books AS MATERIALIZED (
     SELECT id, key, title, '[' || to_json(key)::text AS opened
     FROM odds_bookmaker WHERE active {of_bookmakers}
 ), lines AS (
@@ -103,8 +82,8 @@ books AS MATERIALIZED (
             date_part('epoch', coalesce(p.last_update, p.seen_at))::bigint,
             date_part('epoch', p.changed_at)::bigint,
             CASE WHEN p.suspended_at IS NULL THEN 'false]' ELSE 'true]' END), ',') AS offers
-    FROM shown s
-    JOIN odds_price p ON p.event_id = s.id {of_market}
+    FROM fresh f
+    JOIN odds_price p ON p.event_id = f.id {of_market}
     JOIN books b ON b.id = p.bookmaker_id
     GROUP BY p.event_id, p.market, p.outcome, p.point
 ), grouped AS (
@@ -112,35 +91,39 @@ books AS MATERIALIZED (
         coalesce(point::text, 'null'), ',[', offers, ']]'), ',') AS lines
     FROM lines GROUP BY event_id
 )
-SELECT concat('{{"as_of":', date_part('epoch', now()), ',"bookmakers":',
+SELECT concat('{{"as_of":', date_part('epoch', now()), ',"names":{{"bookmakers":',
     coalesce((SELECT json_object_agg(key, title ORDER BY lower(title)) FROM books)::text, '{{}}'),
-    ',"events":[', (
-        SELECT string_agg(concat('{{"id":', to_json(s.key), ',"sport_key":', to_json(s.sport_id),
-            ',"sport_title":', to_json(s.sport_title),
-            ',"commence_time":', date_part('epoch', s.commence_time)::bigint,
-            ',"date_only":', to_json(s.date_only), ',"home_team":', to_json(s.home_team),
-            ',"away_team":', to_json(s.away_team),
-            ',"in_play":', to_json(s.commence_time <= now()),
-            ',"first_seen_at":', date_part('epoch', s.first_seen_at),
-            ',"lines":[', g.lines, ']}}'), ','
-            ORDER BY s.commence_time, s.key)
-        FROM shown s LEFT JOIN grouped g ON g.event_id = s.id
+    ',"sports":', coalesce((SELECT json_object_agg(key, title ORDER BY key) FROM odds_sport
+        WHERE key IN (SELECT sport_id FROM shown))::text, '{{}}'),
+    '}},"events":[', (
+        SELECT string_agg(concat('[', s.id, ',', s.revision,
+            CASE WHEN f.id IS NOT NULL THEN concat(',{{"id":', to_json(s.key),
+                ',"sport_key":', to_json(s.sport_id),
+                ',"commence_time":', date_part('epoch', s.commence_time)::bigint,
+                ',"date_only":', to_json(s.date_only), ',"home_team":', to_json(s.home_team),
+                ',"away_team":', to_json(s.away_team),
+                ',"first_seen_at":', date_part('epoch', s.first_seen_at),
+                ',"lines":[', g.lines, ']}}')
+            END, ']'), ',' ORDER BY s.commence_time, s.key)
+        FROM shown s LEFT JOIN fresh f ON f.id = s.id LEFT JOIN grouped g ON g.event_id = s.id
     ), ']}}')
 """
 
-_BOARD = (
-    """
+_SHOWN = """
+SELECT e.id, e.revision, e.key, e.sport_id, e.commence_time, e.date_only, e.home_team,
+    e.away_team, e.first_seen_at
+FROM odds_event e
+"""
+
+_BOARD = f"""
 WITH shown AS MATERIALIZED (
-    SELECT e.id, e.key, e.sport_id, e.commence_time, e.date_only, e.home_team, e.away_team,
-        e.first_seen_at, sp.title AS sport_title
-    FROM odds_event e JOIN odds_sport sp ON sp.key = e.sport_id
+    {_SHOWN}
     WHERE e.sport_id = %(sport)s
       AND e.commence_time > now() - make_interval(hours => %(in_play_h)s::int)
       AND EXISTS (SELECT 1 FROM odds_price q WHERE q.event_id = e.id AND q.market = %(market)s)
-    ORDER BY e.commence_time, e.key LIMIT {page_events} OFFSET %(offset)s::int
-), """
-    + _PRICED
-)
+    ORDER BY e.commence_time, e.key LIMIT {PAGE_EVENTS} OFFSET %(offset)s::int
+), {_PRICED}
+"""
 
 _TOTAL = """
 SELECT count(*) FROM odds_event e
@@ -149,15 +132,7 @@ WHERE e.sport_id = %(sport)s
   AND EXISTS (SELECT 1 FROM odds_price q WHERE q.event_id = e.id AND q.market = %(market)s)
 """
 
-_EVENT = (
-    """
-WITH shown AS MATERIALIZED (
-    SELECT e.id, e.key, e.sport_id, e.commence_time, e.date_only, e.home_team, e.away_team,
-        e.first_seen_at, sp.title AS sport_title
-    FROM odds_event e JOIN odds_sport sp ON sp.key = e.sport_id WHERE e.key = %(key)s
-), """
-    + _PRICED
-)
+_EVENT = f"WITH shown AS MATERIALIZED ({_SHOWN} WHERE e.key = %(key)s), {_PRICED}"
 
 # A source that names no group says it by the first part of its key.
 _GROUP = """coalesce(nullif(s."group", ''), CASE split_part(s.key, '_', 1)
@@ -194,7 +169,9 @@ def board(
     are there and count for the best. One query, and one more to count where `total` is not given;
     unknown sports give an empty board.
     """
-    found = _read(
+    asked = ("board", sport, market, tuple(bookmakers), page)
+    found = read_compared(
+        asked,
         _statement(_BOARD, of_market="AND p.market = %(market)s", bookmakers=bookmakers),
         {
             "sport": sport,
@@ -203,8 +180,9 @@ def board(
             "in_play_h": IN_PLAY_H,
             "offset": (page - 1) * PAGE_EVENTS,
         },
+        most=1,
     )
-    return _compare(found, most=1, total=board_total(sport, market) if total is None else total)
+    return _board(*found, total=board_total(sport, market) if total is None else total)
 
 
 def board_total(sport: str, market: str) -> int:
@@ -220,11 +198,13 @@ def event(key: str, *, bookmakers: Sequence[str] = ()) -> Board:
 
     `events` is empty when there is no such event.
     """
-    found = _read(
+    found = read_compared(
+        ("event", key, tuple(bookmakers)),
         _statement(_EVENT, of_market="", bookmakers=bookmakers),
         {"key": key, "bookmakers": list(bookmakers)},
+        most=EVENT_TABLES,
     )
-    return _compare(found, most=EVENT_TABLES, total=len(found.events))
+    return _board(*found, total=len(found[1]))
 
 
 def sports() -> bytes:
@@ -254,63 +234,38 @@ def near_events(key: str, *, limit: int = 3) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def fetch_json(sql: str, parameters: Mapping[str, Any], *, may_be_late: bool = False) -> bytes:
-    """Run a statement whose one cell is JSON text.
-
-    What may be a second late is read from a replica. Prices are not: read there, just after the
-    batch that changed them, an old one would be cached as new.
-    """
-
-    def read(link: BaseDatabaseWrapper) -> bytes:
-        with link.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            row = cursor.fetchone()
-        text: str = row[0]
-        return text.encode()
-
-    return on_replica(read) if may_be_late else read(connection)
-
-
 def _statement(sql: str, *, of_market: str, bookmakers: Sequence[str]) -> str:
     """Fill in the conditions that apply: four texts in all, so that each stays prepared."""
     return sql.format(
         of_market=of_market,
         of_bookmakers="AND key = ANY(%(bookmakers)s::text[])" if bookmakers else "",
-        page_events=PAGE_EVENTS,
     )
 
 
-def _read(sql: str, parameters: Mapping[str, Any]) -> _Read:
-    return _decode(fetch_json(sql, parameters))
-
-
-def _compare(found: _Read, *, most: int, total: int) -> Board:
-    quoting = {
-        offer.bookmaker for event in found.events for line in event.lines for offer in line.offers
-    }
+def _board(found: Read, compared: list[Compared], *, total: int) -> Board:
+    names = found.decoded_names()
+    quoting = frozenset().union(*(one.quoting for one in compared))
+    # Runs that are in order already: sorting them is little more than merging them.
+    confirmed_at = sorted([at for one in compared for at in one.confirmed_at])
     return Board(
         as_of=found.as_of,
-        typical_confirmed_at=typical_s([line for event in found.events for line in event.lines]),
+        typical_confirmed_at=confirmed_at[(len(confirmed_at) - 1) // 2] if confirmed_at else None,
         total=total,
-        bookmakers={key: title for key, title in found.bookmakers.items() if key in quoting},
+        bookmakers={key: title for key, title in names.bookmakers.items() if key in quoting},
         events=[
             BoardEvent(
-                id=one.id,
-                sport_key=one.sport_key,
-                sport_title=one.sport_title,
-                commence_time=one.commence_time,
-                date_only=one.date_only,
-                home_team=one.home_team,
-                away_team=one.away_team,
-                in_play=one.in_play,
-                recorded_s=_recorded_s(one),
-                tables=tables(one.lines, one.home_team, one.away_team, most=most),
+                id=one.read.id,
+                sport_key=one.read.sport_key,
+                sport_title=names.sports[one.read.sport_key],
+                commence_time=one.read.commence_time,
+                date_only=one.read.date_only,
+                home_team=one.read.home_team,
+                away_team=one.read.away_team,
+                in_play=one.read.commence_time <= found.as_of,
+                recorded_s=one.recorded_s,
+                tables=one.tables,
+                lines=one.read.lines,
             )
-            for one in found.events
+            for one in compared
         ],
     )
-
-
-def _recorded_s(event: _ReadEvent) -> tuple[float, float]:
-    moved = [offer.changed_at for line in event.lines for offer in line.offers]
-    return event.first_seen_at - DAY_S, max(moved, default=0) + DAY_S

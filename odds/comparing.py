@@ -100,14 +100,6 @@ def tables(lines: Iterable[Line], home: str, away: str, *, most: int) -> list[Ta
     return found
 
 
-def typical_s(lines: Iterable[Line]) -> int | None:
-    """Return the median of `confirmed_at` over what is on offer; None when nothing is."""
-    times = sorted(
-        [offer.confirmed_at for line in lines for offer in line.offers if not offer.suspended]
-    )
-    return times[(len(times) - 1) // 2] if times else None
-
-
 def _by_draw(group: Group) -> list[tuple[bool, Group]]:
     """Part the bookmakers that price the draw from those that do not."""
     drawn = {offer.bookmaker for line in group if line.outcome == DRAW for offer in line.offers}

@@ -19,7 +19,7 @@ from odds.bad_requests import BadRequest, unknown
 from odds.boards import Board, SportRow
 from odds.fair import fair_prices, overrounds
 from odds.filters import FEATURED
-from odds.history import Series, history
+from odds.history import Series, moves, series, settled_until_s
 from odds.opportunities import Listing
 from odds.stamps import confirmed_s, without_clock
 from performance.caching.services import cached
@@ -78,7 +78,7 @@ def sports() -> bytes:
 
 def _warm_odds() -> Iterator[tuple[Any, ...]]:
     for key in busiest_sports():
-        yield (key, ("h2h",), (), "decimal", "iso", None, None)
+        yield (key, ("h2h",), (), "decimal", "iso", None, None, None, answers.MAX_EVENTS)
 
 
 @cached(
@@ -95,6 +95,8 @@ def odds(
     date_format: str,
     commence_from: datetime | None,
     commence_to: datetime | None,
+    after: str | None,
+    limit: int,
 ) -> bytes:
     """The API's odds in The Odds API v4's shape."""
     if sport != answers.UPCOMING:
@@ -107,6 +109,8 @@ def odds(
         date_format=date_format,  # type: ignore[arg-type]
         commence_from=commence_from,
         commence_to=commence_to,
+        after=after,
+        limit=limit,
     )
 
 
@@ -119,7 +123,7 @@ def event(key: str, bookmakers: Keys, with_history: bool) -> bytes:
     )
     extra: dict[str, Any] = {"as_of": found.as_of, "compared": _compared(found)}
     if with_history:
-        extra["history"] = msgspec.Raw(history(key, found.events[0].recorded_s))
+        extra["history"] = _history(found)
     return msgspec.json.encode({**v4, **extra})
 
 
@@ -196,7 +200,7 @@ def event_page(
     found = _board_of_event(key, bookmakers)
     return screens.event(
         found,
-        msgspec.json.decode(history(key, found.events[0].recorded_s), type=list[Series]),
+        _history(found),
         bookmakers=bookmakers,
         all_bookmakers=boards.bookmakers(),
         market=market,
@@ -252,6 +256,21 @@ def draw_arbitrage(
         selected=selected,
         gone=wanted is not None and selected is None,
     ).encode()
+
+
+@cached("past_moves", ttl_s=3600, stale_s=3600, max_stale_s=86_400, memory_s=0, schema=bytes)
+def past_moves(key: str, since_s: int, until_s: int) -> bytes:
+    """How an event's prices moved on days that are over: nothing invalidates it."""
+    return moves(key, since_s, until_s)
+
+
+def _history(found: Board) -> list[Series]:
+    event = found.events[0]
+    since_s, until_s = (int(second) for second in event.recorded_s)
+    settled_s = settled_until_s()
+    older = past_moves(event.id, since_s, settled_s) if since_s < settled_s else b"[]"
+    newer = moves(event.id, max(since_s, settled_s), until_s) if until_s > settled_s else b"[]"
+    return series(event.lines, newer, older, found.bookmakers)
 
 
 def _board_of_event(key: str, bookmakers: Keys) -> Board:

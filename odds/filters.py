@@ -72,6 +72,12 @@ class OddsFilters(Filters):
     dateFormat: Literal["iso", "unix"] = "iso"
     commenceTimeFrom: Instant | None = None
     commenceTimeTo: Instant | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = Field(
+        500, description="At most so many events, soonest first."
+    )
+    after: EventId | None = Field(
+        None, description="Only events that come after this one: the last id of the page before."
+    )
 
 
 class EventFilters(Filters):
@@ -187,6 +193,8 @@ _RULES = {
     "min_roi": "a number of percent from 0 to 100",
     "bankroll": "an amount from 0.10 to 10000000 with at most two decimals",
     "page": "a number from 1 to 1000",
+    "limit": "a number of events from 1 to 500",
+    "after": "the id of the last event that you have",
     "history": "true or false",
     "id": "the number of an opportunity in the list",
     "event_id": "an id of 32 hexadecimal digits, such as /api/v1/odds gives",

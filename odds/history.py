@@ -1,15 +1,27 @@
-"""How the prices of one event moved, bounded, for its chart and for the API."""
+"""How the prices of one event moved, bounded, for its chart and for the API.
+
+What was recorded on days that are over never changes again, so it is read once and kept; a miss
+reads the running day alone.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
 import msgspec
 
-from odds.boards import fetch_json
+from odds.compared import fetch_json
+from odds.comparing import Line
 
 MAX_CHANGES = 4_000
-"""The newest changes of an event that are looked at, of all its prices together."""
+"""The newest changes of an event, in the asked time, that are looked at: of all prices together."""
 MAX_POINTS = 120
 """The newest points of one price."""
+DAY_S = 86_400
+SETTLED_S = 3_600
+"""So long after a day's end no batch writes into it any more."""
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -24,46 +36,76 @@ class Series(msgspec.Struct, frozen=True):
     """(seconds of the Unix epoch, decimal odds); None: no longer offered from then on."""
 
 
+class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    price_id: int
+    at_ms: int
+    price: float | None
+
+
+_decode = msgspec.json.Decoder(list[Move]).decode
+
 # Partitions are read from the newest back and only until the limit. Text, for the reason that
-# `boards` gives; a moment is a float of seconds, cut to milliseconds.
-_HISTORY = f"""
-WITH newest AS MATERIALIZED (
+# `boards` gives.
+_MOVES = f"""
+SELECT concat('[', string_agg(concat('[', price_id, ',',
+    (date_part('epoch', recorded_at) * 1000)::bigint, ',',
+    coalesce(trim_scale(price)::text, 'null'), ']'), ','), ']')
+FROM (
     SELECT c.price_id, c.recorded_at, c.price FROM odds_pricechange c
-    WHERE c.event_id = (SELECT id FROM odds_event WHERE key = %(key)s) BETWEEN_TIMES
+    WHERE c.event_id = (SELECT id FROM odds_event WHERE key = %(key)s)
+        AND c.recorded_at >= to_timestamp(%(since_s)s)
+        AND c.recorded_at < to_timestamp(%(until_s)s)
     ORDER BY c.recorded_at DESC LIMIT {MAX_CHANGES}
-), counted AS (
-    SELECT price_id, recorded_at, price,
-        row_number() OVER (PARTITION BY price_id ORDER BY recorded_at DESC) AS place
-    FROM newest
-), series AS (
-    SELECT price_id, string_agg(concat('[',
-        date_part('epoch', date_trunc('milliseconds', recorded_at)), ',',
-        coalesce(trim_scale(price)::text, 'null'), ']'), ',' ORDER BY recorded_at) AS changes
-    FROM counted WHERE place <= {MAX_POINTS} GROUP BY price_id
-)
-SELECT concat('[', string_agg(concat('{{"market":', to_json(p.market), ',"outcome":',
-    to_json(p.outcome), ',"point":', coalesce(trim_scale(p.point)::text, 'null'), ',"bookmaker":',
-    to_json(b.key), ',"price_id":', p.id, ',"changes":[', s.changes, ']}}'), ','
-    ORDER BY p.market, p.point NULLS FIRST, p.outcome, lower(b.title)), ']')
-FROM series s JOIN odds_price p ON p.id = s.price_id
-JOIN odds_bookmaker b ON b.id = p.bookmaker_id AND b.active
+) newest
 """
 
 
-_WHOLE = _HISTORY.replace("BETWEEN_TIMES", "")
-_BETWEEN = _HISTORY.replace(
-    "BETWEEN_TIMES",
-    "AND c.recorded_at BETWEEN to_timestamp(%(since_s)s) AND to_timestamp(%(until_s)s)",
-)
+def moves(key: str, since_s: float, until_s: float) -> bytes:
+    """Return the event's `Move`s of that time as a JSON list, newest first; one query.
 
-
-def history(key: str, times_s: tuple[float, float] | None = None) -> bytes:
-    """Return the event's `Series` as a JSON list; one query, at most 4,000 changes read.
-
-    With `times_s`, the first and last second (Unix epoch) at which anything of the event was
-    recorded, only those days' partitions are opened; opening all of 400 costs 6 ms.
+    Only the partitions of those days are opened; opening all of 400 costs 6 ms.
     """
-    if times_s is None:
-        return fetch_json(_WHOLE, {"key": key}, may_be_late=True)
-    times = {"since_s": times_s[0], "until_s": times_s[1]}
-    return fetch_json(_BETWEEN, {"key": key, **times}, may_be_late=True)
+    times = {"since_s": float(since_s), "until_s": float(until_s)}
+    return fetch_json(_MOVES, {"key": key, **times}, may_be_late=True)
+
+
+def settled_until_s(now_s: float | None = None) -> int:
+    """Return the second before which nothing is recorded any more: the begin of a day of UTC."""
+    now_s = time.time() if now_s is None else now_s
+    return int(now_s - SETTLED_S) // DAY_S * DAY_S
+
+
+def series(
+    lines: Iterable[Line], newer: bytes, older: bytes, titles: Mapping[str, str]
+) -> list[Series]:
+    """Return the history of each price in `lines` that ever moved: of `moves` in two parts.
+
+    By market, line, outcome and the bookmaker's title.
+    """
+    changes: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
+    for part in (newer, older):
+        for move in _decode(part):
+            changes[move.price_id].append((move.at_ms / 1000, move.price))
+    found = [
+        Series(
+            market=line.market,
+            outcome=line.outcome,
+            point=line.point,
+            bookmaker=offer.bookmaker,
+            price_id=offer.price_id,
+            changes=changes[offer.price_id][MAX_POINTS - 1 :: -1],
+        )
+        for line in lines
+        for offer in line.offers
+        if offer.price_id in changes
+    ]
+    return sorted(
+        found,
+        key=lambda one: (
+            one.market,
+            one.point is not None,
+            one.point or 0.0,
+            one.outcome,
+            titles.get(one.bookmaker, one.bookmaker).lower(),
+        ),
+    )

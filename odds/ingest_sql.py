@@ -54,10 +54,17 @@ SELECT key, id, sport_id, commence_time, date_only, home_team, away_team
 FROM odds_event WHERE key = ANY(%s::text[])
 """
 
-CORRECT_EVENTS = """
+# Readers hold what they have read of an event as long as its revision stands (`held`), so whatever
+# changes an event or its prices changes that too, in the same statement. A clock and not a count:
+# a database that was set back to an earlier state must not give a number out again.
+_REVISED = (
+    "revision = greatest(e.revision + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint)"
+)
+
+CORRECT_EVENTS = f"""
 UPDATE odds_event e
 SET commence_time = given.commence_time, date_only = given.date_only,
-    home_team = given.home_team, away_team = given.away_team
+    home_team = given.home_team, away_team = given.away_team, {_REVISED}
 FROM unnest(
     %s::text[], %s::timestamptz[], %s::boolean[], %s::text[], %s::text[]
 ) AS given (key, commence_time, date_only, home_team, away_team)
@@ -148,7 +155,10 @@ _MOVES_REPEATED = (
 """
 )
 
-_STORE = """), new_ids AS MATERIALIZED (
+_STORE = f"""), revised AS (
+    UPDATE odds_event e SET {_REVISED}
+    WHERE e.id = ANY(%(events)s::bigint[]) AND e.id IN (SELECT event_id FROM fresh)
+), new_ids AS MATERIALIZED (
     SELECT k, nextval('odds_price_id_seq'::regclass) AS id
     FROM (SELECT DISTINCT k FROM moves WHERE price_id IS NULL) AS unknown
 ), inserted AS (

@@ -66,6 +66,11 @@ class Event(models.Model):
     first_seen_at = models.DateTimeField(
         db_default=Now(), editable=False, help_text="No history of it is older than a day before."
     )
+    revision = models.BigIntegerField(
+        db_default=0,
+        editable=False,
+        help_text="The clock's microseconds when it or a price of it was last written.",
+    )
 
     class Meta:
         indexes = [
@@ -80,7 +85,8 @@ class Event(models.Model):
 class Price(models.Model):
     """The current price of one outcome at one bookmaker; updated in place.
 
-    Only the unique key is indexed, so that an update of the price stays on its page (HOT).
+    Only the unique key is indexed, so that an update of the price stays on its page (HOT). Whoever
+    writes one raises its event's `revision`, or readers go on with what they hold.
     """
 
     # Without constraints in the database: ingest has just locked the event and read the bookmaker

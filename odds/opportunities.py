@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from odds.boards import fetch_json
+from odds.compared import fetch_json
 
 MAX_OPPORTUNITIES = 300
 

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 FINDINGS_KEY = "queries:n_plus_one"
 SLOW_KEY = "queries:slow"
 KEPT_FINDINGS = 200
+LONGEST_KEPT = 10_000
+"""Characters of a statement that are kept of a finding: one may have a megabyte."""
 UNSAFE_IN_COMMENT = re.compile(r"[^A-Za-z0-9_/:.<>-]")
 
 
@@ -118,7 +120,11 @@ def finish(request: Asked) -> None:
 
 
 def _tell(key: str, sql: str, found: dict[str, Any]) -> None:
-    found |= {"sql": shape(sql), "route": context.route.get(), "seen_unix_s": time.time()}
+    found |= {
+        "sql": shape(sql)[:LONGEST_KEPT],
+        "route": context.route.get(),
+        "seen_unix_s": time.time(),
+    }
     field = f"{found['route']}|{fingerprint(sql)}"
     try:
         bus = stores.bus()

@@ -141,7 +141,7 @@ def test_a_board_costs_one_query_whatever_it_holds(events):
         boards.board("soccer_epl", market="h2h", total=events)
         msgspec.json.decode(answers.odds("soccer_epl", markets=["h2h", "totals", "spreads"]))
         boards.event(market.key(0))
-        history.history(market.key(0))
+        history.moves(market.key(0), 0, 1e10)
     assert len(queries) == 4
 
 
@@ -159,7 +159,9 @@ def test_history_has_every_move_and_the_suspension():
     market.send(market.quote(0, "bet365", "Arsenal", "2.55", last_update=market.now()))
     market.send(withdrawn=[market.quote(0, "bet365", "Arsenal", "2.55", last_update=market.now())])
 
-    found = msgspec.json.decode(history.history(market.key(0)), type=list[history.Series])
+    board = boards.event(market.key(0))
+    moved = history.moves(market.key(0), 0, 1e10)
+    found = history.series(board.events[0].lines, moved, b"[]", board.bookmakers)
     mine = next(
         one
         for one in found

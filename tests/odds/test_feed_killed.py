@@ -32,48 +32,73 @@ POINTS = [
 ]
 
 
-STARTED: list[subprocess.Popen] = []
+class Feed:
+    """A feed under way: a process of its own, forked off a loaded one."""
+
+    def __init__(self, loaded: subprocess.Popen, batches: int, failpoint: str, output: Path):
+        self._loaded = loaded
+        self._output = output
+        argv = [
+            "feed", "--source", "simulate", "--speed", "0", "--events", "8", "--bookmakers", "12",
+            "--changes-per-s", "400", "--batches", str(batches),
+        ]  # fmt: skip
+        self.pid = self._ask({"argv": argv, "failpoint": failpoint, "output": str(output)})
+        self.code = None
+
+    def _ask(self, what: dict) -> int | None:
+        self._loaded.stdin.write(json.dumps(what) + "\n")
+        self._loaded.stdin.flush()
+        return json.loads(self._loaded.stdout.readline())
+
+    def send(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        if self.code is None:
+            self.code = self._ask({"poll": self.pid})
+        return self.code
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; one that hangs is killed and fails the test."""
+        ends = time.monotonic() + 120
+        while self.poll() is None:
+            if time.monotonic() > ends:
+                os.kill(self.pid, signal.SIGKILL)
+                pytest.fail(f"the feed did not end: {self._output.read_text()}")
+            time.sleep(0.01)
+        return self.code, self._output.read_text()
 
 
-@pytest.fixture(autouse=True)
-def _none_is_left_running():
-    yield
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            process.kill()
-        with process:
-            pass  # waits for it, and closes its output
-
-
-def start(batches: int, failpoint: str = "") -> subprocess.Popen:
+@pytest.fixture(scope="module")
+def loaded(django_db_setup, django_db_blocker):
     server = urlsplit(os.environ["DATABASE_URL"])
     address = server._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    process = subprocess.Popen(
-        [
-            sys.executable, "manage.py", "feed", "--source", "simulate", "--speed", "0",
-            "--events", "8", "--bookmakers", "12", "--changes-per-s", "400",
-            "--batches", str(batches),
-        ],
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("commands_by_fork.py"))],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": address, "PROTIPP_FAILPOINT": failpoint},
+        env={**os.environ, "DATABASE_URL": address},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
-    STARTED.append(process)
-    return process
+    ) as process:
+        yield process
+        process.stdin.close()
 
 
-def end_of(process: subprocess.Popen) -> tuple[int, str]:
-    """Wait for the feed's end; one that hangs is killed and fails the test."""
-    try:
-        output, _ = process.communicate(timeout=120)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-        pytest.fail(f"the feed did not end: {output}")
-    return process.returncode, output
+@pytest.fixture
+def start(loaded, tmp_path):
+    """`start(batches, failpoint)` runs a feed; none is left running."""
+    started: list[Feed] = []
+
+    def start_one(batches: int, failpoint: str = "") -> Feed:
+        started.append(Feed(loaded, batches, failpoint, tmp_path / f"{len(started)}.log"))
+        return started[-1]
+
+    yield start_one
+    for feed in started:
+        feed.send(signal.SIGKILL)
+        feed.end()
 
 
 def tick() -> int:
@@ -82,11 +107,11 @@ def tick() -> int:
     return -1 if row is None else row.cursor["tick"]
 
 
-def finish(until_tick: int = BATCHES - 1) -> None:
-    """Run the feed on until its cursor stands at `until_tick`."""
-    left = until_tick - tick()
+def finish(start) -> None:
+    """Run the feed on to the end that is compared."""
+    left = BATCHES - 1 - tick()
     if left > 0:
-        code, output = end_of(start(left))
+        code, output = start(left).end()
         assert code == 0, output
 
 
@@ -120,69 +145,64 @@ def reset() -> None:
         )
 
 
-@pytest.fixture
-def uninterrupted():
-    finish()
-    expected = everything()
-    assert len(expected[0]) > 200
-    assert PriceChange.objects.count() > len(expected[0])
+def test_killed_anywhere_the_end_is_that_of_an_uninterrupted_run(start):
+    finish(start)
+    uninterrupted = everything()
+    assert len(uninterrupted[0]) > 200
+    assert PriceChange.objects.count() > len(uninterrupted[0])
     reset()
-    return expected
 
-
-def test_killed_at_every_point_the_end_is_that_of_an_uninterrupted_run(uninterrupted):
     for point in POINTS:
-        code, output = end_of(start(BATCHES, f"{point}:2"))  # in its second batch
+        code, output = start(BATCHES, f"{point}:2").end()  # in its second batch
         assert code == -signal.SIGKILL, (point, output)
         check_history()
     assert tick() < BATCHES
-    finish()
-
+    finish(start)
     assert everything() == uninterrupted
     assert not OutboxMessage.objects.exists()
 
-
-def test_killed_at_random_the_end_is_that_of_an_uninterrupted_run(uninterrupted):
+    reset()
     dice = random.Random(20261124)
     for left in (5, 3, 2):  # a run never gets further than the end that is compared
-        process = start(left)
-        time.sleep(1.0 + 2 * dice.random())
-        process.kill()
-        end_of(process)
+        feed = start(left)
+        time.sleep(0.1 + dice.random())  # any moment will do, its end too
+        feed.send(signal.SIGKILL)
+        feed.end()
         check_history()
-    finish()
-
+    finish(start)
     assert everything() == uninterrupted
     assert not OutboxMessage.objects.exists()
 
 
 @pytest.mark.parametrize("point", ["after_commit", "before_deliver", "between_tellings"])
-def test_what_was_committed_is_told_by_the_next_start(point):
+def test_what_was_committed_is_told_by_the_next_start(start, point):
     pubsub = stores.bus().pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("odds:changes")
     pubsub.get_message(timeout=1)
-    end_of(start(3, point))
+    code, output = start(3, point).end()
+    assert code == -signal.SIGKILL, output
     left = OutboxMessage.objects.get()
     assert pubsub.get_message(timeout=0.2) is None
     before = generation(left.tags[0])
 
-    end_of(start(1))
+    code, output = start(1).end()
+    assert code == 0, output
 
-    message = pubsub.get_message(timeout=5)
+    message = pubsub.get_message(timeout=30)
     assert json.loads(message["data"])["id"] == left.pk
     assert generation(left.tags[0]) not in (None, before)
     assert not OutboxMessage.objects.exists()
     pubsub.close()
 
 
-def test_sigterm_ends_the_feed_after_its_batch():
-    process = start(100_000)
-    deadline = time.monotonic() + 30
+def test_sigterm_ends_the_feed_after_its_batch(start):
+    feed = start(100_000)
+    deadline = time.monotonic() + 60
     while not FeedCursor.objects.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.02)
 
-    process.terminate()
-    code, output = end_of(process)
+    feed.send(signal.SIGTERM)
+    code, output = feed.end()
 
     assert code == 0, output
     assert "batches" in output

@@ -113,11 +113,11 @@ def test_a_path_that_is_not_there_is_named(tmp_path):
 def test_killed_in_the_middle_and_run_again_it_ends_like_a_clean_run(tmp_path):
     rows = [
         ROW.replace("Leeds", f"Home {n}").replace("16/08", f"{n % 28 + 1:02}/09")
-        for n in range(9000)
+        for n in range(6000)
     ]
     path = tmp_path / "big.csv"
     path.write_text("\n".join([HEADER, *rows]))
-    environment = {**os.environ, "DATABASE_URL": _url(), "PROTIPP_FAILPOINT": "after_merge:4"}
+    environment = {**os.environ, "DATABASE_URL": _url(), "PROTIPP_FAILPOINT": "after_merge:2"}
     command = [sys.executable, str(ROOT / "manage.py"), "import_odds", str(path)]
 
     killed = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
@@ -127,7 +127,7 @@ def test_killed_in_the_middle_and_run_again_it_ends_like_a_clean_run(tmp_path):
     resumed = state()
 
     assert 0 < half < len(resumed[0])
-    assert (len(resumed[0]), resumed[1]) == (9000 * 5, 9000 * 7)
+    assert (len(resumed[0]), resumed[1]) == (6000 * 5, 6000 * 7)
 
 
 def _url():

@@ -329,5 +329,5 @@ def test_a_page_costs_the_same_queries_whatever_it_holds(client, events, django_
 
     with django_assert_num_queries(4):  # sports, board, its events in all, bookmakers
         client.get("/?sport=soccer_epl")
-    with django_assert_num_queries(3):  # event, history, bookmakers
+    with django_assert_num_queries(4):  # event, history of today and before, bookmakers
         client.get(f"/events/{market.key(0)}/")

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 
+from performance.queries import pools
 from performance.queries.postgresql.breaker import Breaker
 from performance.queries.watchdog import GuardedConnection
 
@@ -27,6 +28,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if self.pool is None:
             return super().get_new_connection(conn_params)
+        pools.watch().add(self.alias, self.pool)
         breaker = _breakers.setdefault(self.alias, Breaker())
         return breaker.connect(
             self.pool, lambda: super(DatabaseWrapper, self).get_new_connection(conn_params)

@@ -47,6 +47,17 @@ const CONNECTIONS = [
   { className: "num", cell: (row) => row.connections },
 ];
 
+const POOLS = [
+  { heading: true, cell: (row) => `${row.node} ${row.process}` },
+  { className: "num narrow-hide", cell: (row) => row.pid },
+  { className: "narrow-hide", cell: (row) => row.alias },
+  { className: "num", cell: (row) => `${row.in_use} / ${row.most}` },
+  { className: "num", cell: (row) => row.waiting },
+  { className: "num", cell: (row) => `${format.count(row.waited)} / ${format.count(row.asked)}` },
+  { className: "num", cell: (row) => format.ms(row.mean_wait_ms) },
+  { className: "num", cell: (row) => row.refused },
+];
+
 function acts(values) {
   return element(
     "span",
@@ -79,6 +90,12 @@ page({
     table("#connections", data.connections, {
       key: (row) => `${row.application_name}|${row.state}`,
       columns: CONNECTIONS,
+    });
+    bind("pool_waiting", data.pool_waiting, { level: data.pool_waiting ? "warn" : "" });
+    table("#pools", data.pools, {
+      key: (row) => row.key,
+      columns: POOLS,
+      empty: "No process holds a pool: each thread has a connection of its own.",
     });
   },
 });

@@ -52,7 +52,7 @@ def prepare(cursor):
         answers.odds(SPORT)
         answers.event_odds(key)
         answers.odds(answers.UPCOMING)
-        history.history(key)
+        history.moves(key, 0, 1e10)
 
 
 def main():

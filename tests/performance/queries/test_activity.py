@@ -32,7 +32,7 @@ def sleeper(transactional_db):
     )
     yield row, thread, outcome
     other.cancel()
-    thread.join(timeout=5)
+    thread.join(timeout=30)
     other.close()
 
 
@@ -46,7 +46,7 @@ def _conninfo():
     return psycopg.conninfo.make_conninfo(**{n: known[n] for n in names if known.get(n)})
 
 
-def _wait_for(look, timeout_s=5):
+def _wait_for(look, timeout_s=30):
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if found := look():
@@ -58,7 +58,7 @@ def _wait_for(look, timeout_s=5):
 def test_a_running_statement_is_seen_and_cancelled(sleeper):
     row, thread, outcome = sleeper
     services.optimizer.cancel(row["pid"], started(row))
-    thread.join(timeout=5)
+    thread.join(timeout=30)
 
     assert isinstance(outcome[0], psycopg.errors.QueryCanceled)
 
@@ -66,7 +66,7 @@ def test_a_running_statement_is_seen_and_cancelled(sleeper):
 def test_a_connection_is_ended(sleeper):
     row, thread, outcome = sleeper
     services.optimizer.terminate(row["pid"], started(row))
-    thread.join(timeout=5)
+    thread.join(timeout=30)
 
     assert isinstance(outcome[0], psycopg.OperationalError)
 
@@ -97,7 +97,7 @@ def test_the_lock_tree_puts_the_waiting_below_the_blocker(transactional_db):
     thread.start()
     tree = _wait_for(activity.lock_tree)
     one.rollback()
-    thread.join(timeout=5)
+    thread.join(timeout=30)
     one.close(), two.close()
 
     assert [row["depth"] for row in tree] == [0, 1]

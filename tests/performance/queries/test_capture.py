@@ -70,6 +70,17 @@ def test_an_n_plus_one_is_found_with_its_line(db):
     assert "in ask" in found["line"]
 
 
+def test_of_a_statement_of_a_megabyte_a_finding_keeps_the_beginning_without_values(db, settings):
+    settings.PERFORMANCE = {"QUERIES": {"slow_query_ms": 0.0}}
+    many = " + ".join(f"length('secret {number}')" for number in range(40_000))
+    with connection.cursor() as cursor, pytest.raises(Exception, match="stack depth"):
+        cursor.execute(f"SELECT {many}")
+
+    (found,) = capture.findings(capture.SLOW_KEY)
+    assert len(found["sql"]) == capture.LONGEST_KEPT
+    assert "secret" not in found["sql"]
+
+
 def test_nine_of_the_same_are_no_n_plus_one(db):
     served(lambda request: ask(9, seconds=0.003))
 

@@ -48,6 +48,21 @@ def test_what_writes_waits_or_hides_is_refused_and_nothing_is_run(sql):
     assert Sport.objects.filter(key="here").exists()
 
 
+@pytest.mark.django_db
+def test_a_function_that_lies_about_its_effects_changes_nothing():
+    """Called stable, it passes our look; that it may not write is the server's own."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql STABLE AS "
+            "$$ BEGIN DELETE FROM odds_sport; RETURN 1; END $$"
+        )
+    add("here")
+    with pytest.raises(CannotExplain, match="PostgreSQL says"):
+        analyze("SELECT sneaky()")
+
+    assert Sport.objects.filter(key="here").exists()
+
+
 def test_a_megabyte_is_refused_by_its_length():
     with pytest.raises(CannotExplain, match="characters"):
         readable("SELECT " + "1," * 500_000 + "1")
