@@ -65,6 +65,7 @@ def main(seconds: float, changes_a_s: int) -> None:
 
 
 def _batch(rows: list[Any], picked: list[int], chance: random.Random) -> Any:
+    from benchmarks.large_market import titles
     from odds.quotes import Batch, Quote
 
     now = datetime.now(UTC)
@@ -86,7 +87,7 @@ def _batch(rows: list[Any], picked: list[int], chance: random.Random) -> Any:
                 last_update=now,
             )
         )
-    return Batch(source="benchmark", events=[], bookmakers={}, quotes=quotes)
+    return Batch(source="benchmark", events=[], bookmakers=titles(), quotes=quotes)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A market of a size that shows what does not scale: 1,000,000 prices, 20,000,000 changes.
 
-Made inside the server, because ingesting twenty million quotes would take an hour: 300
+Made inside the server, because ingesting twenty million quotes would take an hour: 158
 competitions, the largest with hundreds of coming matches and most with a few dozen, 13 bookmakers,
 three markets; a history in which each price moved once a day. What is read lies as ingest leaves
 it: the prices of an event together, its history between that of all others.
@@ -14,7 +14,8 @@ from decimal import Decimal
 
 from django.db import connection, transaction
 
-SPORTS = 300
+SPORTS = 158
+"""As many as The Odds API has."""
 PRICES_AN_EVENT = 84.5
 DAYS = 20
 """Days of history; each price moved once on each of them, at an instant of its own."""
@@ -24,8 +25,8 @@ BOOKMAKERS = 13
 
 _SPORTS = """
 INSERT INTO odds_sport (key, "group", title, active, has_outrights)
-SELECT CASE n % 2 WHEN 0 THEN 'soccer' ELSE 'basketball' END || '_league_' || n,
-    CASE n % 2 WHEN 0 THEN 'Soccer' ELSE 'Basketball' END, 'League ' || n, true, false
+SELECT CASE n %% 2 WHEN 0 THEN 'soccer' ELSE 'basketball' END || '_league_' || n,
+    CASE n %% 2 WHEN 0 THEN 'Soccer' ELSE 'Basketball' END, 'League ' || n, true, false
 FROM generate_series(1, %s) n
 """
 _BOOKMAKERS = """
@@ -35,10 +36,10 @@ SELECT 'book' || n, 'Bookmaker ' || n, false, 0, true FROM generate_series(1, %s
 # The larger a competition, the closer together are its matches; some of each are in play.
 _EVENTS = """
 INSERT INTO odds_event (key, sport_id, commence_time, date_only, home_team, away_team,
-    first_seen_at)
+    first_seen_at, markets)
 SELECT md5(key || ' ' || i), key, date_trunc('minute', now() + (i - size * 0.015)
     * interval '12 days' / size), false, 'Home Town ' || i, 'Away City ' || i,
-    now() - interval '21 days'
+    now() - interval '21 days', '{h2h,spreads,totals}'
 FROM (
     SELECT key, greatest(%(least)s, %(largest)s / substring(key FROM '[0-9]+$')::int) AS size
     FROM odds_sport
@@ -107,6 +108,10 @@ def fill(*, prices: int = 1_000_000, days: int = DAYS) -> tuple[int, int]:
     return stored, changes
 
 
+def titles() -> dict[str, str]:
+    return {f"book{number}": f"Bookmaker {number}" for number in range(1, BOOKMAKERS + 1)}
+
+
 def _day(back: int) -> int:
     """Give every price one change on that day: filled first, indexed after, which is quicker."""
     from odds import partitions
@@ -143,7 +148,7 @@ def _slip() -> None:
         Batch(
             source="benchmark",
             events=[],
-            bookmakers={},
+            bookmakers=titles(),
             quotes=[
                 Quote(
                     event_key=key,

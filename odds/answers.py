@@ -22,7 +22,7 @@ UPCOMING_EVENTS = 8
 """The Odds API's `upcoming`: what is in play, and the next eight of all sports."""
 UPCOMING_IN_PLAY = 92
 """Of those in play, the ones that began last: so `upcoming` has at most a hundred events."""
-EVENTS_A_STATEMENT = 50
+EVENTS_A_STATEMENT = 25
 """What is not held is read in parts of this many events, so that none takes the server long."""
 HELD_BYTES = 16_000_000
 """Events as JSON that a process keeps."""
@@ -61,30 +61,25 @@ WITH shown AS MATERIALIZED (
     WHERE {which} {since} {between}
     ORDER BY e.commence_time, e.key LIMIT %(limit)s::int
 ), fresh AS MATERIALIZED (
-    SELECT s.* FROM shown s WHERE NOT EXISTS (
-        SELECT FROM unnest(%(known_ids)s::bigint[], %(known_revisions)s::bigint[])
-            AS known (id, revision)
-        WHERE known.id = s.id AND known.revision = s.revision)
+    SELECT s.*, sp.title AS sport_title FROM shown s JOIN odds_sport sp ON sp.key = s.sport_id
+    WHERE (s.id, s.revision) NOT IN (
+        SELECT * FROM unnest(%(known_ids)s::bigint[], %(known_revisions)s::bigint[]))
     ORDER BY s.commence_time, s.key LIMIT %(most)s::int
 ), books AS MATERIALIZED (
     SELECT id, row_number() OVER (ORDER BY lower(title)) AS rank,
         concat('{{"key":', to_json(key), ',"title":', to_json(title), ',"last_update":') AS opened
     FROM odds_bookmaker b WHERE active {of_bookmakers}
-), ordered AS (
-    SELECT p.event_id, b.rank, p.market, coalesce(p.last_update, p.seen_at) AS last_update,
-        p.outcome, {price} AS price, p.point,
-        coalesce(p.point * 10, -1e6)::float8 + CASE p.outcome
-            WHEN s.home_team THEN 0 WHEN 'Over' THEN 0 WHEN s.away_team THEN 1
-            WHEN 'Under' THEN 1 ELSE 2 + p.price::float8 / 1e6 END AS place
+), markets AS (
+    SELECT p.event_id, b.rank, p.market, max(coalesce(p.last_update, p.seen_at)) AS last_update,
+        string_agg(concat('{{"name":"', replace(replace(p.outcome, '\', '\\'), '"', '\"'),
+            '","price":', {price}, CASE WHEN p.point IS NOT NULL THEN ',"point":' END,
+            trim_scale(p.point), '}}'), ',' ORDER BY p.point NULLS FIRST, CASE p.outcome
+                WHEN s.home_team THEN 0 WHEN 'Over' THEN 0 WHEN s.away_team THEN 1
+                WHEN 'Under' THEN 1 ELSE 2 END, p.price) AS outcomes
     FROM fresh s JOIN odds_price p ON p.event_id = s.id {of_markets}
     JOIN books b ON b.id = p.bookmaker_id
     WHERE p.suspended_at IS NULL
-), markets AS (
-    SELECT event_id, rank, market, max(last_update) AS last_update,
-        string_agg(concat('{{"name":"', replace(replace(outcome, '\', '\\'), '"', '\"'),
-            '","price":', price, CASE WHEN point IS NOT NULL THEN ',"point":' END,
-            trim_scale(point), '}}'), ',' ORDER BY place) AS outcomes
-    FROM ordered GROUP BY event_id, rank, market
+    GROUP BY p.event_id, b.rank, p.market
 ), quoting AS (
     SELECT event_id, rank, max(last_update) AS last_update,
         string_agg(concat('{{"key":"', market, '","last_update":', {market_time},
@@ -94,24 +89,25 @@ WITH shown AS MATERIALIZED (
     SELECT q.event_id, string_agg(concat(b.opened, {book_time}, ',"markets":[', q.markets, ']}}'),
         ',' ORDER BY q.rank) AS bookmakers
     FROM quoting q JOIN books b USING (rank) GROUP BY q.event_id
+), bodies AS (
+    SELECT s.id, CASE WHEN q.event_id IS NULL AND {only_priced} THEN ',0'
+        ELSE concat(',{{"id":', to_json(s.key),
+            ',"sport_key":', to_json(s.sport_id), ',"sport_title":', to_json(s.sport_title),
+            ',"commence_time":', {commence_time},
+            ',"home_team":', coalesce(to_json(nullif(s.home_team, ''))::text, 'null'),
+            ',"away_team":', coalesce(to_json(nullif(s.away_team, ''))::text, 'null'),
+            ',"bookmakers":[', q.bookmakers, ']}}')
+        END AS body
+    FROM fresh s LEFT JOIN quoted q ON q.event_id = s.id
 )
 SELECT concat('{{"names":[',
     (SELECT coalesce(json_agg(opened ORDER BY rank), '[]') FROM books), ',',
     (SELECT coalesce(json_agg(title ORDER BY key), '[]') FROM odds_sport
-        WHERE key IN (SELECT sport_id FROM shown)),
+        WHERE key IN (SELECT DISTINCT sport_id FROM shown)),
     '],"events":[', (
-        SELECT string_agg(concat('[', s.id, ',', s.revision, CASE
-            WHEN f.id IS NULL THEN NULL
-            WHEN q.event_id IS NULL AND {only_priced} THEN ',0'
-            ELSE concat(',{{"id":', to_json(s.key),
-                ',"sport_key":', to_json(s.sport_id), ',"sport_title":', to_json(sp.title),
-                ',"commence_time":', {commence_time},
-                ',"home_team":', coalesce(to_json(nullif(s.home_team, ''))::text, 'null'),
-                ',"away_team":', coalesce(to_json(nullif(s.away_team, ''))::text, 'null'),
-                ',"bookmakers":[', q.bookmakers, ']}}')
-            END, ']'), ',' ORDER BY s.commence_time, s.key)
-        FROM shown s JOIN odds_sport sp ON sp.key = s.sport_id
-        LEFT JOIN fresh f ON f.id = s.id LEFT JOIN quoted q ON q.event_id = s.id
+        SELECT string_agg(concat('[', s.id, ',', s.revision, b.body, ']'), ','
+            ORDER BY s.commence_time, s.key)
+        FROM shown s LEFT JOIN bodies b ON b.id = s.id
     ), ']}}')
 """
 

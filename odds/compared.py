@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
@@ -67,6 +68,7 @@ class Compared(NamedTuple):
 
 
 _decode = msgspec.json.Decoder(Read).decode
+_number = operator.attrgetter("price_id")
 HELD_OFFERS = 100_000
 """Compared prices that a process keeps, about 200 bytes each."""
 held: Held[Compared] = Held(HELD_OFFERS)
@@ -110,6 +112,10 @@ def read_compared(
 
 
 def _compare(read: ReadEvent, most: int) -> Compared:
+    # A plan gives them in any order, and the same prices must make the same bytes.
+    read.lines.sort(key=lambda line: (line.market, line.outcome, line.point or 0.0))
+    for line in read.lines:
+        line.offers.sort(key=_number)
     offers = [offer for line in read.lines for offer in line.offers]
     moved_s = max((offer.changed_at for offer in offers), default=0)
     return Compared(

@@ -101,7 +101,7 @@ def odds(
     """The API's odds in The Odds API v4's shape."""
     if sport != answers.UPCOMING:
         sport_row(sport)
-    return answers.odds(
+    found = answers.odds(
         sport,
         markets=markets,
         bookmakers=bookmakers,
@@ -112,6 +112,10 @@ def odds(
         after=after,
         limit=limit,
     )
+    if found == b"[]" and after is not None and after not in (near := boards.near_events(after)):
+        message = f"There is no event {after!r}; it must be the last id of the page before."
+        raise BadRequest("after", after, message, near or "an id that /api/v1/odds gives", 404)
+    return found
 
 
 @cached("event", **_PRICES, tags=lambda key, *rest: [f"event:{key}"])

@@ -35,6 +35,11 @@ COPY_CHANGES = """
 COPY odds_pricechange (price_id, recorded_at, event_id, price, last_update) FROM STDIN
 """
 
+KEEP_MARKETS = """
+UPDATE odds_event e SET markets = ARRAY(SELECT jsonb_array_elements_text(given.markets) ORDER BY 1)
+FROM unnest(%s::bigint[], %s::jsonb[]) AS given (id, markets) WHERE e.id = given.id
+"""
+
 # Every writer locks its events here first, in the order of their keys and in one statement, so
 # two batches about the same events follow each other and never wait in a circle. The impossible
 # condition locks what is there without writing it. The ids that conflicts use up are bigints. It
@@ -156,8 +161,15 @@ _MOVES_REPEATED = (
 )
 
 _STORE = f"""), revised AS (
-    UPDATE odds_event e SET {_REVISED}
-    WHERE e.id = ANY(%(events)s::bigint[]) AND e.id IN (SELECT event_id FROM fresh)
+    UPDATE odds_event e SET {_REVISED},
+        markets = CASE WHEN f.added IS NULL OR f.added <@ e.markets::text[] THEN e.markets
+            ELSE ARRAY(SELECT DISTINCT unnest(e.markets || f.added) ORDER BY 1) END
+    FROM (
+        SELECT event_id, array_agg(DISTINCT market)
+            FILTER (WHERE price_id IS NULL AND price IS NOT NULL) AS added
+        FROM fresh GROUP BY event_id
+    ) f
+    WHERE e.id = ANY(%(events)s::bigint[]) AND e.id = f.event_id
 ), new_ids AS MATERIALIZED (
     SELECT k, nextval('odds_price_id_seq'::regclass) AS id
     FROM (SELECT DISTINCT k FROM moves WHERE price_id IS NULL) AS unknown

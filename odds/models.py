@@ -5,6 +5,7 @@ Names are The Odds API v4's. Prices are decimal odds; times are UTC.
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
@@ -71,6 +72,12 @@ class Event(models.Model):
         editable=False,
         help_text="The clock's microseconds when it or a price of it was last written.",
     )
+    markets = ArrayField(
+        models.CharField(max_length=64),
+        db_default=[],
+        editable=False,
+        help_text="In which there is a price, so that a board need not look for one.",
+    )
 
     class Meta:
         indexes = [
@@ -86,7 +93,8 @@ class Price(models.Model):
     """The current price of one outcome at one bookmaker; updated in place.
 
     Only the unique key is indexed, so that an update of the price stays on its page (HOT). Whoever
-    writes one raises its event's `revision`, or readers go on with what they hold.
+    writes one raises its event's `revision`, or readers go on with what they hold, and adds to its
+    `markets`.
     """
 
     # Without constraints in the database: ingest has just locked the event and read the bookmaker

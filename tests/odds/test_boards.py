@@ -131,7 +131,7 @@ def test_a_market_that_nobody_prices_whole_has_no_fair_price():
     assert fair_prices(table_of()) == {}
 
 
-@pytest.mark.parametrize("events", [1, 40])
+@pytest.mark.parametrize("events", [1, 25])
 def test_a_board_costs_one_query_whatever_it_holds(events):
     market.open_market(events)
 

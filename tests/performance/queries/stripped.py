@@ -20,6 +20,8 @@ FROM generate_series(1, 3000) n;
 INSERT INTO odds_price (event_id, bookmaker_id, market, outcome, price, last_update)
 SELECT e.id, b.id, 'h2h', o.outcome, 2.5, now()
 FROM odds_event e, odds_bookmaker b, (VALUES ('H'), ('A')) o (outcome) WHERE e.id % 4 = 0;
+UPDATE odds_event e SET markets = '{h2h}'
+WHERE EXISTS (SELECT FROM odds_price p WHERE p.event_id = e.id);
 INSERT INTO odds_pricechange (price_id, recorded_at, event_id, price)
 SELECT id, now() + n * interval '1 ms', event_id, price FROM odds_price, generate_series(1, 2) n;
 ANALYZE odds_event; ANALYZE odds_price; ANALYZE odds_bookmaker; ANALYZE odds_sport;
