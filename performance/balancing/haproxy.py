@@ -73,8 +73,7 @@ def digest_of(text: str) -> str:
 
 def server_words(node: Node, options: BalancingConf, *, panic: bool) -> str:
     """Return what follows the name on a `server` line, and in `add server` alike."""
-    weight = 0 if node.draining else node.weight  # zero is HAProxy's own way to say "drain"
-    words = f"{node.address} maxconn {node.slots} weight {weight}"
+    words = f"{node.address} maxconn {node.slots} weight {node.share(panic=panic)}"
     if panic:
         return words
     return (

@@ -87,6 +87,9 @@ class World:
         time.sleep(0.1)
         return self.cluster.runtime.view().of("web")
 
+    def status(self):
+        return services.balancer.status()
+
     def until(self, condition, what, **options):
         return wait_for(lambda: condition(self.round(**options)), what)
 

@@ -155,6 +155,7 @@ def test_a_session_waits_for_its_full_node_and_leaves_a_dead_one(cluster):
 
 def test_a_weight_set_by_hand_moves_requests_without_a_reload(cluster):
     two = cluster("web-1", "web-2", options=replace(BalancingConf(), policy="weighted"))
+    two.await_full_weight("web-1", "web-2")
     before = two.runtime.view().digest
     nodes = weighed(list(two.nodes.values()), {"web-1": 10}, "weighted")
     reconcile.write_and_send(two.site, nodes, two.options, 1, haproxy_binary())
