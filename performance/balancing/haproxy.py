@@ -19,7 +19,6 @@ from performance.balancing.edge import edge_frame
 from performance.balancing.errors import ProxyConfigRefused
 from performance.balancing.frontend import (
     by_map,
-    cache_rules,
     frontend,
     retry_after,
     shedding,
@@ -190,7 +189,7 @@ def _heads(site: Site, options: BalancingConf) -> dict[str, list[str]]:
         "  http-check expect status 200",
     ]
     return {
-        "web": [*BALANCE[options.policy], *check, *cache_rules(options), *shedding(options)],
+        "web": [*BALANCE[options.policy], *check, *shedding(options)],
         "web_panic": ["  balance random(2)"],
         "live": ["  balance leastconn", *check],
     }
