@@ -29,6 +29,7 @@ class AlertRule(models.Model):
         QUEUE_DEPTH = "queue_depth", "tasks waiting"
         NODE_SILENCE = "node_silence", "longest silence of a node (s)"
         EDGE_OUT = "edge_out", "share of time that the CDN was out of use (0 to 1)"
+        SCALING = "scaling", "scaling of nodes (a count)"
         ERROR_BUDGET = "error_budget", "burn of the error budget (1 is the limit)"
 
     class Aggregate(models.TextChoices):

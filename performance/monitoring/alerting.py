@@ -205,6 +205,8 @@ def in_words(rule: AlertRule, value: float | None) -> str:
             return f"{value:.1f}/s"
         case measure.ERROR_BUDGET:
             return f"{value:.2f} x the budget"
+        case measure.SCALING:
+            return f"{value:.0f}"
         case measure.QUEUE_DEPTH:
             return f"{value:.0f} tasks"
         case _:

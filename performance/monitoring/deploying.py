@@ -24,6 +24,7 @@ UNITS = {
     Measure.QUEUE_DEPTH: "short",
     Measure.NODE_SILENCE: "s",
     Measure.EDGE_OUT: "percentunit",
+    Measure.SCALING: "short",
 }
 OVERVIEW = (
     ("Requests a second", "reqps", (

@@ -53,6 +53,8 @@ def read(
             return _largest(rule, node_silence_s)
         case measure.EDGE_OUT:
             return _edge_out(window)
+        case measure.SCALING:
+            return _largest(rule, _gauges(window, "scaling"))
         case measure.ERROR_BUDGET:
             return NOTHING  # it looks at days: see burning.py
     raise ValueError(f"Alert rule {rule.name!r} has the metric {rule.metric!r}, which is unknown.")

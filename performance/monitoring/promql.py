@@ -131,6 +131,7 @@ _VALUES: dict[str, Value] = {
     Measure.MEMORY: _gauge("sum by (node) (protipp_process_memory_bytes{%s})", "node"),
     Measure.QUEUE_DEPTH: _gauge('protipp_gauge{kind="queue", %s}', "key"),
     Measure.EDGE_OUT: _edge_out,
+    Measure.SCALING: _gauge('protipp_gauge{kind="scaling", %s}', "key"),
     Measure.NODE_SILENCE: _gauge("protipp_node_silent_seconds{%s}", "node"),
 }
 

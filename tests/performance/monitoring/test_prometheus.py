@@ -46,7 +46,7 @@ def test_promtool_takes_the_rules_and_grafana_gets_json():
     )  # fmt: skip
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "41 rules found" in checked.stdout + checked.stderr
+    assert "45 rules found" in checked.stdout + checked.stderr
     board = json.loads((DEPLOY / "grafana" / "protipp.json").read_text())
     assert {"API slow", "Node silent"} <= {panel["title"] for panel in board["panels"]}
 
