@@ -1,8 +1,12 @@
 """A page's assets in a real browser, cold and warm, over 20 Mbit/s and 40 ms.
 
 One side is the raw origin: Django's own static view over the sources, as a project has it that
-does nothing. The other is ours: built, through HAProxy and Varnish where that is installed. The
-page is the same list of assets, so that only they are compared.
+does nothing, in the same server as ours. The other is ours: built, through HAProxy and Varnish
+where that is installed. Each page names what the real one names, and comes from here: so only its
+assets are compared. The raw one links each style itself, as a page without a build does.
+
+Two times are told: the assets' own, from the start of the first to the end of the last, and the
+browser's `load`, which has its own work in it, the same on both sides.
 """
 
 from __future__ import annotations
@@ -13,31 +17,26 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import Any, Protocol
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 ROUNDS = 5
 MBIT = 20
 LATENCY_MS = 40
+RAW_WSGI = "benchmarks.raw_wsgi:application"
+TIMES = """() => {
+  const assets = performance.getEntriesByType("resource").filter(({ name }) => /static/.test(name));
+  const first = Math.min(...assets.map((one) => one.startTime));
+  const last = Math.max(...assets.map((one) => one.responseEnd));
+  return [last - first, performance.getEntriesByType("navigation")[0].loadEventEnd];
+}"""
 PAGES = {"the board": "odds/board.html", "the monitor page": "performance/monitor.html"}
 
 
 class Report(Protocol):
     def say(self, line: str = "") -> None: ...
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-class _Threads(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    request_queue_size = 128
 
 
 def run(report: Report) -> None:
@@ -49,13 +48,9 @@ def run(report: Report) -> None:
         return
     call_command("collectstatic", interactive=False, verbosity=0)
     folder = Path(tempfile.mkdtemp(prefix="protipp-bench-load-"))
-    origin = _raw_origin()
     try:
-        with _Edge(folder) as address:
-            sides = {
-                "raw": (f"http://127.0.0.1:{origin.server_port}", _raw_urls),
-                "ours": (address, _our_urls),
-            }
+        with _Sites(folder) as (raw, ours):
+            sides = {"raw": (raw, _raw_urls), "ours": (ours, _our_urls)}
             from playwright.sync_api import sync_playwright
 
             with sync_playwright() as playwright:
@@ -66,8 +61,6 @@ def run(report: Report) -> None:
                     _compare(report, browser, name, template, sides)
                 browser.close()
     finally:
-        origin.shutdown()
-        origin.server_close()
         shutil.rmtree(folder, ignore_errors=True)
     report.say("- wanted: at least 70 % less time and bytes; warm: no request")
 
@@ -76,28 +69,43 @@ def _compare(report: Report, browser: Any, name: str, template: str, sides: Any)
     """Load it cold, alternating; the numbers are medians."""
     from performance.cdn.weighing import entries
 
-    seen: dict[str, list[tuple[float, int, int]]] = {side: [] for side in sides}
+    seen: dict[str, list[tuple[float, ...]]] = {side: [] for side in sides}
     warm = 0
-    for _ in range(ROUNDS):
+    for round_ in range(ROUNDS + 1):
         for side, (address, urls) in sides.items():
             body = _page(urls(entries(template)), preloaded=side == "ours")
             cold, again = _load(browser, address, body)
+            if round_ == 0:
+                continue  # the edge fetches, and the browser starts its processes
             seen[side].append(cold)
             if side == "ours":
                 warm = max(warm, again)
     raw, ours = (
         [statistics.median(column) for column in zip(*seen[side], strict=True)] for side in sides
     )
+    less = [1 - mine / theirs for mine, theirs in zip(ours, raw, strict=True)]
     report.say(
-        f"- {name}: raw {raw[0]:.0f} ms, {raw[1] / 1024:.0f} KB in {raw[2]:.0f} requests; ours "
-        f"{ours[0]:.0f} ms, {ours[1] / 1024:.0f} KB in {ours[2]:.0f} "
-        f"({1 - ours[0] / raw[0]:.0%} less time, {1 - ours[1] / raw[1]:.0%} less bytes); "
-        f"warm {warm} requests"
+        f"- {name}: raw {raw[0]:.0f} ms ({raw[1]:.0f} ms to load), {raw[2] / 1024:.0f} KB in "
+        f"{raw[3]:.0f} requests; ours {ours[0]:.0f} ms ({ours[1]:.0f} ms to load), "
+        f"{ours[2] / 1024:.0f} KB in {ours[3]:.0f}: {less[0]:.0%} less time ({less[1]:.0%} to "
+        f"load), {less[2]:.0%} less bytes; warm {warm} requests"
     )
 
 
 def _raw_urls(names: list[str]) -> list[str]:
-    return ["/static/" + name for name in names]
+    """The sources; a style that only joins others is those others."""
+    from django.conf import settings
+
+    from performance.cdn import references, weighing
+
+    named = references.of_all(weighing.collected(), settings.STATIC_URL)
+    each = [
+        one
+        for name in names
+        for one in (references.needed(name, named)[1:] if name.endswith(".css") else [name])
+        or [name]
+    ]
+    return ["/static/" + name for name in dict.fromkeys(each)]
 
 
 def _our_urls(names: list[str]) -> list[str]:
@@ -106,7 +114,7 @@ def _our_urls(names: list[str]) -> list[str]:
     from performance.cdn.storage import HashedStorage
 
     storage = HashedStorage()
-    scripts = [one for name in names for one in modules_of(name)]
+    scripts = [one for name in names if name.endswith(".js") for one in modules_of(name)]
     wanted = [*(name for name in names if name.endswith(".css")), *scripts]
     return [storage.url(name) for name in dict.fromkeys(wanted)]
 
@@ -124,8 +132,9 @@ def _page(urls: list[str], *, preloaded: bool) -> str:
     return f"<!doctype html><title>bench</title>{icon}" + "".join(lines)
 
 
-def _load(browser: Any, address: str, body: str) -> tuple[tuple[float, int, int], int]:
-    """Return ms to `load`, bytes and requests of a cold load; and how many requests a warm one."""
+def _load(browser: Any, address: str, body: str) -> tuple[tuple[float, ...], int]:
+    """Return the assets' ms, ms to `load`, bytes and requests of a cold load; and how many
+    requests a warm one makes."""
     context = browser.new_context()
     page = context.new_page()
     link = context.new_cdp_session(page)
@@ -139,8 +148,8 @@ def _load(browser: Any, address: str, body: str) -> tuple[tuple[float, int, int]
     link.on("Network.loadingFinished", lambda event: _count(counted, event))
     _answer_for(link, f"{address}/bench", body)
     page.goto(f"{address}/bench", wait_until="load")
-    took_ms = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-    cold = (float(took_ms), counted["bytes"], counted["requests"])
+    assets_ms, load_ms = page.evaluate(TIMES)
+    cold = (float(assets_ms), float(load_ms), counted["bytes"], counted["requests"])
     page.goto("about:blank")
     page.goto(f"{address}/bench", wait_until="load")
     warm = page.evaluate(
@@ -172,35 +181,26 @@ def _count(counted: dict[str, int], event: dict[str, Any]) -> None:
     counted["requests"] += 1
 
 
-def _raw_origin() -> _Threads:
-    """Django's view of static files over the sources: whole, unhashed, unencoded."""
-    from django.contrib.staticfiles.handlers import StaticFilesHandler
-    from django.core.wsgi import get_wsgi_application
-
-    server = _Threads(("127.0.0.1", 0), _Quiet)
-    server.set_app(StaticFilesHandler(get_wsgi_application()))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-class _Edge:
-    """A web node, HAProxy before it, and Varnish between where that is installed."""
+class _Sites:
+    """The raw origin; and a web node, HAProxy before it, and Varnish between if it is installed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.running: list[tuple[subprocess.Popen[bytes], int]] = []
 
-    def __enter__(self) -> str:
+    def __enter__(self) -> tuple[str, str]:
         from performance.balancing.services import planned_node, proxy_command, render_proxy
         from protipp.stack import edge, nodes, processes
         from protipp.stack.ports import free_port
 
         port, origin_port, varnish_port = free_port(), free_port(), free_port()
-        spec = nodes.spec("web", "web-9", dict(os.environ))
-        self.running.append((processes.start(spec, self.folder / "web.log"), spec.stop_signal))
-        has_edge = shutil.which("varnishd") is not None
+        spec, raw = (nodes.spec("web", name, dict(os.environ)) for name in ("web-9", "web-8"))
+        argv = tuple(RAW_WSGI if word == "protipp.wsgi:application" else word for word in raw.argv)
+        for one in (spec, replace(raw, argv=argv)):
+            started = processes.start(one, self.folder / f"{one.name}.log")
+            self.running.append((started, one.stop_signal))
         more: dict[str, Any] = {}
-        if has_edge:
+        if shutil.which("varnishd") is not None:
             place = self.folder / "varnish"
             place.mkdir()
             (place / "backend.vcl").write_text(edge.backend_vcl(origin_port))
@@ -213,7 +213,9 @@ class _Edge:
         )
         self._start(proxy_command(here))
         self._await(port, "/healthz")
-        return f"http://127.0.0.1:{port}"
+        raw_address = nodes.address(raw)
+        self._await(int(raw_address.rpartition(":")[2]), "/healthz")
+        return f"http://{raw_address}", f"http://127.0.0.1:{port}"
 
     def _start(self, argv: Any) -> None:
         with (self.folder / "servers.log").open("ab") as log:

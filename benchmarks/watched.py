@@ -3,6 +3,10 @@
 Run by it as `python -m benchmarks.watched NAME`: it answers each line on its standard input, a
 number of requests, with the CPU that one of them cost, in microseconds. Threads that a library
 keeps for sending count too: their work is the requests' doing.
+
+`ours` has the stack without us beside the one with us, in the same process: `25 bare` asks the one,
+`25` the other, and `send` tells what sending a second of it costs, in microseconds. No process is
+as fast as another of the same code, by some percent: more than what we are looking for.
 """
 
 from __future__ import annotations
@@ -10,7 +14,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -42,7 +45,6 @@ def configure(name: str) -> None:
                          for x in ("Before", "After"))  # fmt: skip
         middleware, apps = [before, *middleware, after], [*apps, "django_prometheus"]
     elif name == "ours":
-        middleware.insert(0, "performance.monitoring.http.name_request")
         more = {"PROCESS": "bench", "BASE_DIR": Path.cwd()}
         apps += ["performance.monitoring"]
     elif name.startswith("silk"):
@@ -68,10 +70,8 @@ def configure(name: str) -> None:
     )  # fmt: skip
 
 
-def watch(name: str) -> Callable[[Any], Any]:
-    """Switch the library on, as its manual says; return what wraps the WSGI application."""
-    if name == "ours":
-        return _ours()
+def watch(name: str) -> None:
+    """Switch the library on, as its manual says."""
     if name == "opentelemetry":
         from opentelemetry import trace
         from opentelemetry.instrumentation.django import DjangoInstrumentor
@@ -92,41 +92,56 @@ def watch(name: str) -> Callable[[Any], Any]:
         sentry_sdk.init(
             dsn="http://key@127.0.0.1:9/1", traces_sample_rate=0.01, transport=lambda event: None
         )
-    return lambda application: application
 
 
-def _ours() -> Callable[[Any], Any]:
-    """The recorder with its thread, over a bus that takes everything, and a clock on each query.
+class Ours:
+    """Both stacks, and the recorder over a bus that takes everything, with a clock on each query.
 
     What finds N+1 is the queries room's, and has a figure of its own in recorder_cost.
     """
-    from unittest import mock
 
-    from django.db.backends.signals import connection_created
+    def __init__(self) -> None:
+        from unittest import mock
 
-    from performance.core import signals
-    from performance.monitoring import http
-    from performance.monitoring.conf import MonitoringConf
-    from performance.monitoring.recorder import StreamRecorder
+        from django.conf import settings
+        from django.core.handlers.wsgi import WSGIHandler
+        from django.db import connection
 
-    bus = mock.Mock()
-    recorder = StreamRecorder(node="bench", process="web", bus=lambda: bus, conf=MonitoringConf())
-    signals.install(recorder)
-    recorder.start()
+        from performance.core import signals
+        from performance.monitoring import http
+        from performance.monitoring.conf import MonitoringConf
+        from performance.monitoring.recorder import StreamRecorder
 
-    def timed(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        bus = mock.Mock()
+        self.recorder = recorder = StreamRecorder(
+            node="bench", process="web", bus=lambda: bus, conf=MonitoringConf()
+        )
+        recorder._stop.set()  # no thread: `send` does what it would do once a second
+        signals.install(recorder)
+        self.wrappers = connection.execute_wrappers
+        self.bare = WSGIHandler()
+        settings.MIDDLEWARE = ["performance.monitoring.http.name_request", *STOCK]
+        self.watched = http.wsgi_monitor(WSGIHandler(), recorder)
+
+    def application(self, asked: str) -> Any:
+        """Return the stack for `25` or `25 bare`, with its queries watched or not."""
+        if asked.endswith("bare"):
+            self.wrappers.clear()
+            return self.bare
+        self.wrappers[:] = [self._timed]
+        return self.watched
+
+    def _timed(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         started = time.perf_counter()
         try:
             return execute(sql, params, many, context)
         finally:
-            recorder.observe("sql", "bench", time.perf_counter() - started)
+            self.recorder.observe("sql", "bench", time.perf_counter() - started)
 
-    def install(connection: Any, **more: Any) -> None:
-        if timed not in connection.execute_wrappers:  # it is the same one, opened anew
-            connection.execute_wrappers.append(timed)
-
-    connection_created.connect(install, weak=False)
-    return lambda application: http.wsgi_monitor(application, recorder)
+    def send_us(self) -> float:
+        started = time.process_time()
+        self.recorder.flush()
+        return (time.process_time() - started) * 1e6
 
 
 def view(request: Any) -> Any:
@@ -155,21 +170,27 @@ def main() -> None:
     django.setup()
     if name.startswith("silk"):
         call_command("migrate", verbosity=0)
-    wrap = watch(name)
-    application = wrap(get_wsgi_application())
+    watch(name)
+    ours = Ours() if name == "ours" else None
+    plain = get_wsgi_application()
     environ = RequestFactory()._base_environ(PATH_INFO="/board/", REQUEST_METHOD="GET")
 
-    def ask() -> None:
-        answer = application(dict(environ), lambda status, headers, *more: None)
-        b"".join(answer)
-        answer.close()
-
-    for line in sys.stdin:
-        times = int(line)
+    def cost_us(application: Any, times: int) -> float:
         started = time.process_time()
         for _ in range(times):
-            ask()
-        sys.stdout.write(f"{(time.process_time() - started) / times * 1e6:.2f}\n")
+            answer = application(dict(environ), lambda status, headers, *more: None)
+            b"".join(answer)
+            answer.close()
+        return (time.process_time() - started) / times * 1e6
+
+    for line in sys.stdin:
+        asked = line.strip()
+        if ours is not None and asked == "send":
+            us = ours.send_us()
+        else:
+            application = plain if ours is None else ours.application(asked)
+            us = cost_us(application, int(asked.split()[0]))
+        sys.stdout.write(f"{us:.2f}\n")
         sys.stdout.flush()
 
 

@@ -28,6 +28,8 @@ PRICE_LIMIT_S = 60
 TTL_S = 5
 STALE_S = 10
 """While it is refreshed behind; a batch makes it a miss long before."""
+OUTDATED_S = 2
+"""A crowd is given answers of up to this age while the next is made; sockets tell at once."""
 WARM_SPORTS = 5
 
 _PRICES: dict[str, Any] = {

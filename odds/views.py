@@ -168,7 +168,14 @@ def give_early(
         return arguments(asked, key) if key else arguments(asked)
 
     names = set(filters.allowed_names(schema)) - {"bankroll", "id"}  # stakes are never stored
-    public_route(path, family, parameters=names, arguments=early, content_type=content_type)
+    public_route(
+        path,
+        family,
+        parameters=names,
+        arguments=early,
+        outdated_s=families.OUTDATED_S,
+        content_type=content_type,
+    )
 
 
 give_early("/", families.board_page, filters.BoardPage, _board_arguments)

@@ -85,7 +85,12 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
             ]
         },
-    }
+    },
+    {
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {"environment": "odds.drawing.environment"},
+    },
 ]
 
 # --- PostgreSQL -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ sub vcl_recv {
     if (req.restarts == 0) {
         unset req.http.X-Edge-Fresh;
         unset req.http.X-Edge-Stale;
+        unset req.http.X-Edge-Ready;
         if (req.method == "PURGE") {
             call allow_purge;
         }
@@ -23,6 +24,12 @@ sub vcl_recv {
     }
     if (req.url == "/edge-health") {
         return (synth(200, "well"));
+    }
+    if (req.url == "/edge-ready" && req.method == "GET") {
+        # Well, and it has met the origin: one that starts anew waits for that, and one that holds
+        # answers stays ready when the origin is gone, so that they are given out stale.
+        set req.http.X-Edge-Ready = "1";
+        set req.url = "/healthz";
     }
     if (req.method == "PURGE") {
         call forget;
@@ -99,6 +106,9 @@ sub forget_one {
 sub vcl_hash {
     # Without the host: the site has one content, and no made-up host may fill the memory.
     hash_data(req.url);
+    if (req.http.X-Edge-Ready) {
+        hash_data("ready");
+    }
     return (lookup);
 }
 
@@ -107,7 +117,7 @@ sub vcl_hit {
         call forget_one;
     }
     # Older than its stale-while-revalidate: then people wait for a new one, while there is one.
-    if (obj.ttl < 0s && !req.http.X-Edge-Stale && !req.http.X-Edge-Fresh
+    if (obj.ttl < 0s && !req.http.X-Edge-Stale && !req.http.X-Edge-Fresh && !req.http.X-Edge-Ready
         && std.healthy(req.backend_hint)
         && obj.ttl + std.duration(obj.http.X-Edge-SWR, 0s) < 0s) {
         set req.http.X-Edge-Fresh = "1";
@@ -139,6 +149,12 @@ sub vcl_backend_response {
         set beresp.ttl = 0s;
         set beresp.grace = 0s;
         set beresp.uncacheable = true;
+        return (deliver);
+    }
+    if (bereq.http.X-Edge-Ready && beresp.status == 200) {
+        unset beresp.http.Set-Cookie;
+        set beresp.ttl = 1s;
+        set beresp.grace = 3650d;
         return (deliver);
     }
     call refuse_private;

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from django import template
 from django.utils.html import escape
@@ -97,14 +98,21 @@ def market(key: str) -> str:
     return MARKETS.get(key) or key.replace("_", " ").capitalize()
 
 
-@register.simple_tag
-def offer_cell(offer: Offer | None, bookmaker: str, best: float | None, now_s: float) -> SafeString:
-    """One cell of a board. A board has more than a thousand: hence no template for it."""
-    book = escape(bookmaker)
+def offer_cells(
+    cells: Iterable[tuple[str, Offer | None]], best: float | None, now_s: float
+) -> SafeString:
+    """The cells of one outcome, a column a bookmaker. A board has a thousand: hence no template."""
+    return mark_safe("".join(_cell(_escaped(book), offer, best, now_s) for book, offer in cells))
+
+
+_escaped = lru_cache(maxsize=1024)(escape)
+
+
+def _cell(book: str, offer: Offer | None, best: float | None, now_s: float) -> str:
     if offer is None:
-        return mark_safe(f'<td class="p none" data-book="{book}">–</td>')
+        return f'<td class="p none" data-book="{book}">–</td>'
     if offer.suspended:
-        return mark_safe(
+        return (
             f'<td class="p susp" data-book="{book}" title="Suspended: not offered now">susp.</td>'
         )
     old_s = now_s - offer.confirmed_at
@@ -113,7 +121,7 @@ def offer_cell(offer: Offer | None, bookmaker: str, best: float | None, now_s: f
     if offer.price == best:
         state += " best"
         shown = f"<b>{shown}</b>"
-    return mark_safe(
+    return (
         f'<td class="p{state}" data-book="{book}" data-at="{offer.confirmed_at}"'
         f' title="{book}, confirmed {units.format_age(max(0.0, old_s))} ago">{shown}</td>'
     )

@@ -28,8 +28,16 @@ logger = logging.getLogger(__name__)
 class Heartbeat:
     """Announces one node until it is stopped. Made again by itself in a forked child."""
 
-    def __init__(self, node: Node, registry: Callable[[], Registry], every_s: float) -> None:
+    def __init__(
+        self,
+        node: Node,
+        registry: Callable[[], Registry],
+        every_s: float,
+        losses: Callable[[], Callable[[], tuple[str, ...]]] = lambda: tuple,
+    ) -> None:
+        """`losses` makes, anew for each process, what tells the dependencies that it lost."""
         self._node = node
+        self._losses = losses
         self._registry = registry
         self._every_s = every_s
         self._stopped = threading.Event()
@@ -63,12 +71,13 @@ class Heartbeat:
 
     def _beat(self) -> None:
         process = psutil.Process()
+        lost = self._losses()
         process.cpu_percent()  # the first answer is always 0: it only starts the clock
         away = False
         while not self._stopped.is_set():
             began = time.monotonic()
             try:
-                self._registry().announce(self._measured(process), self._pid)
+                self._registry().announce(self._measured(process, lost()), self._pid)
             except NodeRefused as error:
                 logger.error("%s", error)  # it will not change by waiting
                 return
@@ -84,10 +93,11 @@ class Heartbeat:
                 away = False
             self._stopped.wait(max(0.1, self._every_s - (time.monotonic() - began)))
 
-    def _measured(self, process: psutil.Process) -> Node:
+    def _measured(self, process: psutil.Process, lost: tuple[str, ...]) -> Node:
         with process.oneshot():
             return replace(
                 self._node,
+                lost=lost,
                 memory_bytes=process.memory_info().rss,
                 cpu_ratio=round(process.cpu_percent() / 100, 3),
                 queue_p95_ms=take_p95_ms() if self._node.kind == "web" else None,

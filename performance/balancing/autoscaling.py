@@ -26,6 +26,8 @@ AUTOSCALER = "autoscaler"
 BOOT_LIMIT_S = 30.0
 """A node that was started and has not announced itself by then is no longer waited for."""
 FAILED_PAUSE_S = 15.0
+STARTED_TOLD_S = 60.0
+"""A node that was started is told of for this long."""
 _CAP_KEPT_S = 60.0
 
 
@@ -44,6 +46,8 @@ class KindState:
     had: int = 0
     """The most nodes seen since the wanted number fell; when there are fewer now, one died."""
     failed_at: float = -math.inf
+    started: list[float] = field(default_factory=list)
+    """When nodes were started within the last minute."""
 
 
 class Scaler:
@@ -74,7 +78,6 @@ class Scaler:
             state.verdict = scaling.decide(
                 state.memory, sample, policy_of(self._options, kind, self._cap(others))
             )
-            self._report(kind, state.verdict)
             pin = pins.get(kind)
             if pin is not None:
                 self._reach(
@@ -82,6 +85,7 @@ class Scaler:
                 )
             elif self._options.autoscale:
                 self._reach(kind, state.verdict.count, present, state.verdict.reason, token, wanted)
+            self._report(kind, state, state.verdict)
 
     def replicas(self, wanted: Sequence[Node]) -> dict[str, int | None]:
         """Return how many nodes of each kind there should be now, for who starts them by number.
@@ -109,12 +113,19 @@ class Scaler:
         return replace(sample, floors=wants, unknown=unknown)
 
     @staticmethod
-    def _report(kind: str, verdict: scaling.Verdict) -> None:
-        """Tell monitoring what alerts can be made of: the queue, and nodes that cannot be had."""
+    def _report(kind: str, state: KindState, verdict: scaling.Verdict) -> None:
+        """Tell monitoring what alerts are made of, each as a count that is 0 when all is calm."""
         seen = verdict.inputs
-        signals.recorder.gauge("queue", f"proxy {kind}", float(seen["queued"] or 0))
-        short = max(0, seen["raw"] - seen["ceiling"])
-        signals.recorder.gauge("queue", f"nodes short {kind}", float(short))
+        recently_s = time.monotonic() - STARTED_TOLD_S
+        state.started = [at_s for at_s in state.started if at_s > recently_s]
+        counts = {
+            "waiting": seen["queued"] or 0,
+            "started": len(state.started),
+            "short": max(0, seen["raw"] - seen["ceiling"]),
+            "blind": len(seen["missing"]),
+        }
+        for what, count in counts.items():
+            signals.recorder.gauge("scaling", f"{what} {kind}", float(count))
 
     def _cap(self, others: int) -> int | None:
         now = time.monotonic()
@@ -172,6 +183,7 @@ class Scaler:
                 )  # fmt: skip
                 return
             state.starting[node_id] = time.monotonic() + BOOT_LIMIT_S
+            state.started.append(time.monotonic())
             decisions.record(
                 "scale_up", kind=kind, node_id=node_id, reason=reason, by=AUTOSCALER,
                 before=present, after=count, inputs=inputs, token=token,

@@ -8,23 +8,23 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import redis
 from django.utils import timezone
 
 from performance.balancing import decisions, haproxy, reconcile
+from performance.balancing.aside import Aside
 from performance.balancing.autoscaling import Scaler
 from performance.balancing.conf import BalancingConf
 from performance.balancing.errors import BalancingError, Fenced, SupervisorFailed
 from performance.balancing.executor import Executor
-from performance.balancing.haproxy import BACKENDS
 from performance.balancing.models import DrainOrder
 from performance.balancing.nodes import Node
 from performance.balancing.registry import Registry
 from performance.balancing.runtime import Runtime, View
 from performance.balancing.site import Site
+from performance.balancing.status import sessions_of, status_of
 from performance.balancing.steering import steered, weighed, weights
 from performance.core import broadcast
 
@@ -54,6 +54,8 @@ class Balancer:
         self._scaler = Scaler(options, executor)
         self._troubles = decisions.Troubles()
         self._wanted = reconcile.nodes_of(haproxy.read_config(site))
+        self._aside = Aside(already=[node.id for node in self._wanted if node.draining])
+        self._token = 0
         self._heard: set[str] = set()
         self._stopped: dict[str, float] = {}
         self._draining_since: dict[str, float] = {}
@@ -63,6 +65,7 @@ class Balancer:
     def tick(self, token: int) -> None:
         """Do one round under this fencing token. Raises Fenced, or django.db.DatabaseError."""
         now = time.monotonic()
+        self._token = token
         view = self._look()
         self._options = steered(self._given)
         orders = list(DrainOrder.objects.filter(done_at=None).order_by("id"))
@@ -97,7 +100,33 @@ class Balancer:
         known = [node for node in self._wanted if node.id not in self._stopped]
         members = reconcile.membership(known, announced, view, booting)
         drained = [replace(node, draining=node.id in draining) for node in members]
-        return weighed(drained, weights(), self._options.policy)
+        members_now = self._aside.of(drained, view)
+        self._tell_of_losses(members_now)
+        return weighed(members_now, weights(), self._options.policy)
+
+    def without_database(self) -> None:
+        """Do what can be done while PostgreSQL is away from here: let back who is no worse off.
+
+        Nobody is set aside now, and nothing else changes. Raises Fenced when another one leads.
+        """
+        if not any(node.aside for node in self._wanted):
+            return
+        said = {node.id: node.lost for node in self._announced() or ()}
+        now = [replace(node, lost=said.get(node.id, node.lost)) for node in self._wanted]
+        still = {node.id for node in self._aside.of(now, self._look()) if node.aside}
+        back = [replace(node, aside=node.aside and node.id in still) for node in self._wanted]
+        if back != self._wanted and self._send(back, self._token) is not None:
+            self._wanted = back
+
+    def _tell_of_losses(self, nodes: Sequence[Node]) -> None:
+        lost = {f"lost {node.id}": node for node in nodes if node.lost}
+        for name in self._troubles.now().keys() - lost.keys():
+            if name.startswith("lost "):
+                self._troubles.ended(name, f"{name[5:]} reaches all it needs again, or is gone.")
+        for name, node in lost.items():
+            so = "it gets nothing new" if node.aside else "it goes on with what is cached"
+            what = " and ".join(node.lost)
+            self._troubles.began(name, f"{node.id} does not reach its {what}: {so}.")
 
     def _announced(self) -> list[Node] | None:
         """Return who is in the registry, less the ones just stopped; None when it is away."""
@@ -138,6 +167,15 @@ class Balancer:
     def _note_changes(self, wanted: Sequence[Node], token: int) -> None:
         before = {node.id: node for node in self._wanted}
         after = {node.id: node for node in wanted}
+        for node_id in sorted(after.keys() & before.keys()):
+            node = after[node_id]
+            if node.aside != before[node_id].aside and not node.draining:
+                decisions.record(
+                    "aside" if node.aside else "back",
+                    kind=node.kind, node_id=node_id, by=BALANCER, token=token,
+                    reason=f"it does not reach its {' and '.join(node.lost)}, others do"
+                    if node.aside else "it is no worse off than the others",
+                )  # fmt: skip
         for node_id in sorted(after.keys() - before.keys()):
             node = after[node_id]
             decisions.record(
@@ -165,7 +203,7 @@ class Balancer:
                 self._draining_since[order.node_id] = time.monotonic()
                 self._ask_sockets_to_move(node)
             waited_s = time.monotonic() - self._draining_since[order.node_id]
-            sessions = _sessions(view, node)
+            sessions = sessions_of(view, node)
             empty = sessions == 0 and waited_s >= self._options.tick_s  # one look after the drain
             late = waited_s >= self._options.drain_timeout_s
             if (empty or late) and order.stop and self._executor is not None:
@@ -237,47 +275,3 @@ class Balancer:
         }
         with contextlib.suppress(redis.RedisError):  # told already, by _announced
             self._bus.set(STATUS_KEY, json.dumps(status), ex=STATUS_KEPT_S)
-
-
-def _sessions(view: View | None, node: Node) -> int | None:
-    """Return what a node still works on, over all its backends; None when it is not known."""
-    if view is None:
-        return None
-    servers = [view.of(backend).get(node.id) for backend in BACKENDS[node.kind]]
-    return sum(server.sessions + server.queued for server in servers if server is not None)
-
-
-def status_of(
-    wanted: Sequence[Node], view: View | None, heard: set[str], site: Site, options: BalancingConf
-) -> dict[str, Any]:
-    """Return nodes and queues as JSON-ready values."""
-    rows = []
-    for node in wanted:
-        server = view.of(BACKENDS[node.kind][0]).get(node.id) if view else None
-        row = asdict(node) | {"heard": node.id in heard}
-        row |= {
-            "state": server.status.lower() if server else "unknown",
-            "check": server.check if server else "",
-            "sessions": _sessions(view, node),
-            "answers": server.answers if server else None,
-            "errors": server.errors if server else None,
-            "latency_ms": server.latency_ms if server else None,
-        }
-        rows.append(row)
-    queues = {
-        kind: {
-            "queued": view.backends[kind].queued,
-            "sessions": view.backends[kind].sessions,
-            "rate_per_s": view.backends[kind].rate_per_s,
-        }
-        for kind in BACKENDS
-        if view is not None and kind in view.backends
-    }
-    return {
-        "at_s": time.time(),
-        "policy": options.policy,
-        "proxy": "up" if view else "away",
-        "address": f"{site.bind}:{site.port}",
-        "nodes": rows,
-        "queues": queues,
-    }

@@ -28,11 +28,13 @@ def frontend(site: Site, options: BalancingConf) -> list[str]:
         *_metrics(options),
         *privilege.request_rules(site, options),
         *_shared(site),
+        *_from_cache(site, options),
         "  use_backend live if { path_beg /ws/ /sse/ }",
         *to_edge(site),
         "  use_backend web_panic if { nbsrv(web) lt 1 }",
         "  default_backend web",
         *privilege.response_rules(),
+        *_into_cache(site, options),
         *_response_headers(),
         "",
     ]
@@ -102,7 +104,8 @@ def _shared(site: Site) -> list[str]:
     return [
         "  http-request set-var(txn.shared) bool(true) if METH_GET "
         "!{ req.hdr(Authorization) -m found } "
-        f"!{{ req.cook({site.session_cookie}) -m found }} !{{ req.hdr(Range) -m found }}",
+        f"!{{ req.cook({site.session_cookie}) -m found }} !{{ req.hdr(Range) -m found }} "
+        "!{ path_beg /ws/ /sse/ }",
         f"  http-request set-var(txn.asset) bool(true) if {{ path_beg {site.static_url} }}",
     ]
 
@@ -128,8 +131,31 @@ def _response_headers() -> list[str]:
     ]
 
 
-def cache_rules(options: BalancingConf) -> list[str]:
-    if not options.proxy_cache:
+def _keeps(site: Site, options: BalancingConf) -> bool:
+    """Whether this proxy keeps answers: not where an edge does, which hears of purges."""
+    return options.proxy_cache and not site.edge
+
+
+def _from_cache(site: Site, options: BalancingConf) -> list[str]:
+    """Return the rules that answer from the cache.
+
+    They must stand here and not in the backend: a hit ends the frontend's part and skips the
+    backend's, where those who find a long queue are sent away. In one list the next rule would
+    still be asked, and a crowd would be refused what lies ready.
+    """
+    if not _keeps(site, options):
+        return []
+    return [
+        "  http-request cache-use assets if { var(txn.shared) -m bool } { var(txn.asset) -m bool }",
+        "  http-request cache-use micro if { var(txn.shared) -m bool } !{ var(txn.asset) -m bool }",
+        # A 304 cannot be stored, so a miss must be asked for whole, or nothing is ever kept.
+        "  http-request del-header If-None-Match if { var(txn.shared) -m bool }",
+        "  http-request del-header If-Modified-Since if { var(txn.shared) -m bool }",
+    ]
+
+
+def _into_cache(site: Site, options: BalancingConf) -> list[str]:
+    if not _keeps(site, options):
         return []
     public = (
         "{ var(txn.shared) -m bool } { res.hdr(Cache-Control) -m sub public } "
@@ -137,19 +163,14 @@ def cache_rules(options: BalancingConf) -> list[str]:
     )
     immutable = "{ res.hdr(Cache-Control) -m sub immutable }"
     return [
-        "  http-request cache-use assets if { var(txn.shared) -m bool } { var(txn.asset) -m bool }",
-        "  http-request cache-use micro if { var(txn.shared) -m bool } !{ var(txn.asset) -m bool }",
-        # A 304 cannot be stored, so a miss must be asked for whole, or nothing is ever kept.
-        "  http-request del-header If-None-Match if { var(txn.shared) -m bool }",
-        "  http-request del-header If-Modified-Since if { var(txn.shared) -m bool }",
         f"  http-response cache-store assets if {public} {immutable} {{ var(txn.asset) -m bool }}",
         f"  http-response cache-store micro if {public} !{{ var(txn.asset) -m bool }}",
-        '  http-response add-header Cache-Status "proxy; hit" if !{ srv_id -m found }',
+        '  http-response add-header Cache-Status "proxy; hit" if { res.cache_hit }',
     ]
 
 
 def shedding(options: BalancingConf) -> list[str]:
-    """Return what comes after the cache's rules: what is kept is given out to everybody."""
+    """Return the backend's first rules; the cache's are the frontend's, so a hit is never shed."""
     return _refusals(503, privilege.crowded(options)) if options.shed_above else []
 
 

@@ -19,7 +19,6 @@ from performance.balancing.edge import edge_frame
 from performance.balancing.errors import ProxyConfigRefused
 from performance.balancing.frontend import (
     by_map,
-    cache_rules,
     frontend,
     retry_after,
     shedding,
@@ -73,8 +72,7 @@ def digest_of(text: str) -> str:
 
 def server_words(node: Node, options: BalancingConf, *, panic: bool) -> str:
     """Return what follows the name on a `server` line, and in `add server` alike."""
-    weight = 0 if node.draining else node.weight  # zero is HAProxy's own way to say "drain"
-    words = f"{node.address} maxconn {node.slots} weight {weight}"
+    words = f"{node.address} maxconn {node.slots} weight {node.share(panic=panic)}"
     if panic:
         return words
     return (
@@ -191,7 +189,7 @@ def _heads(site: Site, options: BalancingConf) -> dict[str, list[str]]:
         "  http-check expect status 200",
     ]
     return {
-        "web": [*BALANCE[options.policy], *check, *cache_rules(options), *shedding(options)],
+        "web": [*BALANCE[options.policy], *check, *shedding(options)],
         "web_panic": ["  balance random(2)"],
         "live": ["  balance leastconn", *check],
     }

@@ -133,6 +133,17 @@ class _Prober:
             self._answered.clear()
         threading.Thread(target=self._run, name=f"readyz-{self.name}", daemon=True).start()
 
+    def latest(self) -> Probe | None:
+        """Return the last answer without waiting; None before the first.
+
+        A question that is open for longer than the limit counts as answered badly.
+        """
+        with self._lock:
+            open_s = time.monotonic() - self._began if self._began else 0.0
+            if open_s > LIMIT_S:
+                return Probe(name=self.name, ok=False, ms=1000 * open_s, said="no answer in time")
+            return self._last
+
     def answer(self, until_s: float) -> Probe:
         """Return the answer, waiting until this monotonic time at most."""
         began = self._began
@@ -158,6 +169,36 @@ class _Prober:
                 self._at = time.monotonic()
                 self._began = 0.0
                 self._answered.set()
+
+
+LOST_AFTER = 2
+BACK_AFTER = 3
+
+
+class Losses:
+    """Whether this process lost its database, by several looks in a row.
+
+    One slow answer is no loss and one good answer no recovery, so that a wavering link does not
+    take a node out and in each second. A look never waits: it takes the last answer and asks anew.
+    """
+
+    def __init__(self, ask: Callable[[], None] | None = None) -> None:
+        self._prober = _Prober("database", ask or _ask_database)
+        self._lost = False
+        self._against = 0
+        """Answers in a row that say the opposite of `_lost`."""
+        self._seen: Probe | None = None
+
+    def look(self) -> tuple[str, ...]:
+        """Return the names of what is lost: nothing, or `database`."""
+        probe = self._prober.latest()
+        self._prober.begin()
+        if probe is not None and probe is not self._seen:
+            self._seen = probe
+            self._against = self._against + 1 if probe.ok == self._lost else 0
+            if self._against >= (BACK_AFTER if self._lost else LOST_AFTER):
+                self._lost, self._against = not self._lost, 0
+        return ("database",) if self._lost else ()
 
 
 def _ask_database() -> None:

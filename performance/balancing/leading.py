@@ -35,6 +35,7 @@ def run_balancer(directory: Path, stopped: threading.Event) -> None:
     troubles = decisions.Troubles()
     leadership = Leadership("balance")
     term: Balancer | None = None
+    last: Balancer | None = None  # who led when PostgreSQL went away
     while not stopped.is_set():
         began = time.monotonic()
         pause_s = conf().tick_s
@@ -45,12 +46,13 @@ def run_balancer(directory: Path, stopped: threading.Event) -> None:
                 troubles.began("follower", "Another balancer leads; this one waits.")
             else:
                 troubles.ended("follower", "This balancer leads now.")
+                last = None
                 term.tick(leadership.token or 0)
             troubles.ended("database", "PostgreSQL is back; balancing goes on.")
             troubles.ended("error", "Balancing goes on.")
         except (DatabaseError, psycopg.Error) as error:
             troubles.began("database", f"PostgreSQL is away, so nothing is changed: {error}")
-            term = None
+            last, term = _without_database(term or last), None
             leadership.release()
         except Fenced as error:
             troubles.began("error", error)
@@ -60,6 +62,17 @@ def run_balancer(directory: Path, stopped: threading.Event) -> None:
             troubles.began("error", error)
         stopped.wait(max(0.1, pause_s - (time.monotonic() - began)))
     leadership.release()
+
+
+def _without_database(last: Balancer | None) -> Balancer | None:
+    """Let the last leader see to those it set aside; None once somebody else leads."""
+    if last is None:
+        return None
+    try:
+        last.without_database()
+    except Fenced:
+        return None
+    return last
 
 
 def _lead(leadership: Leadership, term: Balancer | None, directory: Path) -> Balancer | None:

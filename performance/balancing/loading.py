@@ -34,6 +34,9 @@ class Order:
     paths: Mapping[str, float]
     """Path with query -> its share of all requests."""
     seed: int = 0
+    eager: bool = False
+    """Everybody asks again once answered, and `every_s` counts for nothing: a closed loop, which
+    measures how much is answered but says nothing of how long others would have waited."""
 
 
 class User(asyncio.Protocol):
@@ -107,6 +110,8 @@ class User(asyncio.Protocol):
             self.crowd.note(latency_s, self._status)
         self.greeted.set()
         self._buffer, self._left, self._chunked, self.sent = b"", -1, False, False
+        if self.crowd.eager:
+            self.due.append(now)
         self._send()
 
 
@@ -120,6 +125,7 @@ class Crowd:
         self.latencies = array.array("f")
         self.errors: dict[str, int] = {}
         self.ending = False
+        self.eager = False
         rng = random.Random(order.seed)
         weighted = [(path, weight) for path, weight in order.paths.items()]
         paths = rng.choices(
@@ -176,6 +182,8 @@ class Crowd:
 
     async def live(self, begin_s: float) -> int:
         """Let everybody ask until the time is over; return how many requests were due."""
+        if self.order.eager:
+            return await self._live_eagerly(begin_s)
         every_s, users = self.order.every_s, self.users
         step_s = every_s / len(users)
         index, due_s, asked = 0, begin_s, 0
@@ -188,10 +196,22 @@ class Crowd:
                 index = (index + 1) % len(users)
                 due_s += step_s
             await asyncio.sleep(max(0.0, min(TICK_S, due_s - now)))
-        late_s = self.loop.time() + LATE_S
-        while self.loop.time() < late_s and any(user.due for user in users):
-            await asyncio.sleep(0.05)
+        await self._wait_for_the_late()
         return asked
+
+    async def _live_eagerly(self, begin_s: float) -> int:
+        self.eager = True
+        for user in self.users:
+            user.ask(self.loop.time())
+        await asyncio.sleep(max(0.0, begin_s + self.order.seconds - self.loop.time()))
+        self.eager = False
+        await self._wait_for_the_late()
+        return len(self.latencies)
+
+    async def _wait_for_the_late(self) -> None:
+        late_s = self.loop.time() + LATE_S
+        while self.loop.time() < late_s and any(user.due for user in self.users):
+            await asyncio.sleep(0.05)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ class Decision(models.Model):
         FAILED = "failed", "could not"
         POLICY = "policy", "choose otherwise"
         WEIGHT = "weight", "set a weight"
+        ASIDE = "aside", "set aside"
+        BACK = "back", "let back"
 
     at = models.DateTimeField(auto_now_add=True)
     action = models.CharField(max_length=16, choices=Action.choices)

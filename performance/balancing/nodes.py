@@ -15,6 +15,8 @@ MOST_SLOTS = {"web": 1_024, "live": 20_000}
 WEIGHT = 100
 """Everybody's own, where nobody set another."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LOST = re.compile(r"[a-z]{1,20}")
+MOST_LOST = 8
 _BUILD = re.compile(r"[A-Za-z0-9._-]{0,40}")
 
 
@@ -37,6 +39,10 @@ class Node:
     in_flight: int | None = None
     queue_p95_ms: float | None = None
     """How long requests waited before this node took them up; None where it is not measured."""
+    lost: tuple[str, ...] = ()
+    """What it cannot reach, as it says itself: `database`."""
+    aside: bool = False
+    """Whether it gets nothing new because others are better off; the balancer's word, never its."""
     started_at: float = 0.0
     """Seconds since 1970, by the node's clock; only shown, never compared."""
 
@@ -47,6 +53,13 @@ class Node:
     @property
     def port(self) -> int:
         return int(self.address.rpartition(":")[2])
+
+    def share(self, *, panic: bool) -> int:
+        """Return its weight in the proxy now; zero is HAProxy's own way to say "nothing new".
+
+        When every check fails (`panic`) nobody is better off, and who is set aside is tried too.
+        """
+        return 0 if self.draining or (self.aside and not panic) else self.weight
 
     def drained(self) -> Node:
         return replace(self, draining=True)
@@ -69,6 +82,10 @@ def check_node(node: Node, networks: Sequence[str]) -> Node:
         raise refuse("slots", f"a number from 1 to {MOST_SLOTS[node.kind]}")
     if not isinstance(node.build, str) or not _BUILD.fullmatch(node.build):
         raise refuse("build", "up to 40 letters, digits, '.', '_' or '-'")
+    if not isinstance(node.lost, tuple) or not all(map(_is_name, node.lost[: MOST_LOST + 1])):
+        raise refuse("lost", "names of dependencies, such as database")
+    if len(node.lost) > MOST_LOST:
+        raise refuse("lost", f"at most {MOST_LOST} names")
     for field in ("memory_bytes", "cpu_ratio", "in_flight", "queue_p95_ms", "started_at"):
         value = getattr(node, field)
         if value is not None and not _is_finite(value):
@@ -76,6 +93,10 @@ def check_node(node: Node, networks: Sequence[str]) -> Node:
     if not _is_allowed_address(node.address, networks):
         raise refuse("address", f"an IP address and port in {', '.join(networks)}")
     return node
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _LOST.fullmatch(value) is not None
 
 
 def _is_finite(value: object) -> bool:

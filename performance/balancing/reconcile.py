@@ -96,7 +96,7 @@ def _differences(backend: str, node: Node, server: Server | None) -> Iterator[Ch
         yield change("move")
     if server.slots != node.slots:
         yield change("slots")
-    if server.weight != (0 if node.draining else node.weight):
+    if server.weight != node.share(panic=_is_panic(backend)):
         yield change("weight")
     if server.status == "MAINT":
         yield change("enable")
@@ -122,7 +122,7 @@ def _apply_one(change: Change, runtime: Runtime, options: BalancingConf) -> bool
     if change.action == "remove":
         return runtime.remove(backend, name, kill=change.dead)
     assert node is not None
-    panic = backend.endswith("_panic")
+    panic = _is_panic(backend)
     if change.action == "add":
         words = haproxy.server_words(node, options, panic=panic)
         runtime.add(backend, name, words, checked=not panic)
@@ -131,7 +131,7 @@ def _apply_one(change: Change, runtime: Runtime, options: BalancingConf) -> bool
     elif change.action == "slots":
         runtime.set_slots(backend, name, node.slots)
     elif change.action == "weight":
-        runtime.set_weight(backend, name, 0 if node.draining else node.weight)
+        runtime.set_weight(backend, name, node.share(panic=panic))
     else:
         runtime.change(f"enable server {backend}/{name}")
     return True
@@ -219,6 +219,10 @@ def nodes_of(text: str) -> list[Node]:
                 )
             )
     return found
+
+
+def _is_panic(backend: str) -> bool:
+    return backend.endswith("_panic")
 
 
 def _is_down(server: Server | None) -> bool:

@@ -24,7 +24,7 @@ INDEX = "balancing:nodes"
 PREFIX = "balancing:node:"
 MOST_PROCESSES = 512
 LONGEST_BYTES = 2_048
-_FIELDS = frozenset(Node.__dataclass_fields__) - {"weight"}  # the balancer's to give
+_FIELDS = frozenset(Node.__dataclass_fields__) - {"weight", "aside"}  # the balancer's to give
 _refused: dict[str, str] = {}
 """Member -> what was wrong with it, so that one lie is one log line and not one a second."""
 
@@ -101,6 +101,8 @@ def _parse(member: str, value: bytes) -> Node:
         raise NodeRefused(name, "id", str(said["id"]), "the one that it is filed under")
     known = {field: said[field] for field in said.keys() & _FIELDS}
     known["draining"] = known.get("draining") is True
+    if isinstance(known.get("lost"), list):  # JSON knows no tuples
+        known["lost"] = tuple(known["lost"])
     return Node(**known)
 
 
@@ -118,6 +120,7 @@ def _merge(processes: Iterable[Node]) -> list[Node]:
             cpu_ratio=_sum(first.cpu_ratio, node.cpu_ratio),
             in_flight=_sum(first.in_flight, node.in_flight),
             queue_p95_ms=_worst(first.queue_p95_ms, node.queue_p95_ms),
+            lost=tuple(sorted({*first.lost, *node.lost})),
             draining=first.draining or node.draining,
         )
     return list(merged.values())

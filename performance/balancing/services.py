@@ -19,7 +19,7 @@ from performance.balancing.balancer import STATUS_KEY
 from performance.balancing.conf import POLICIES, conf
 from performance.balancing.errors import BalancingError, LastNode, OutOfBounds, UnknownNode
 from performance.balancing.floors import fixture_options, register_floor
-from performance.balancing.health import asgi_healthz, wsgi_healthz
+from performance.balancing.health import Losses, asgi_healthz, wsgi_healthz
 from performance.balancing.installing import haproxy_binary, proxy_command, render_proxy
 from performance.balancing.leading import run_balancer
 from performance.balancing.models import (
@@ -90,7 +90,7 @@ def announce_this_process() -> bool:
             build=os.environ.get("PROTIPP_BUILD", ""),
             started_at=time.time(),
         )
-        _heartbeat = Heartbeat(node, _registry, options.heartbeat_s)
+        _heartbeat = Heartbeat(node, _registry, options.heartbeat_s, lambda: Losses().look)
     _heartbeat.start()
     return True
 

@@ -34,7 +34,7 @@ def compute(family: Family[..., Any], ticket: Ticket, copy: Copy | None, load: L
         return _with_fallback(family, ticket, copy, load)
     seen = None if copy is None else copy.generations
     family.counts.miss += 1
-    family.counts.outdated += copy is not None and copy.ended
+    family.counts.outdated += copy is not None and copy.outdated is not None
     found, shared = ticket.runtime.flights.run(
         (ticket.key, ticket.cells, seen),
         lambda: _within_hard_limit(family, ticket, lambda: _lead(family, ticket, load, seen)),

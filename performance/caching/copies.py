@@ -51,7 +51,7 @@ class Found(msgspec.Struct, frozen=True):  # made at each hit: a dataclass costs
 
     held: Any
     source: str
-    """`l1`, `l2`, `stale`, `fallback`, `miss` (just computed) or `bypass`."""
+    """`l1`, `l2`, `stale`, `outdated`, `fallback`, `miss` (just computed) or `bypass`."""
     created_s: float
     """Unix time at which its loader began."""
     fresh_until_s: float
@@ -115,8 +115,8 @@ class Copy(msgspec.Struct, frozen=True):
     state: State
     envelope: Envelope | None
     generations: tuple[bytes | None, ...]
-    ended: bool = False
-    """True when what lies there was ended by an invalidation, before its time."""
+    outdated: Envelope | None = None
+    """What an invalidation ended before its time, of State.MISS otherwise."""
 
     @property
     def poisoned(self) -> bool:
@@ -152,11 +152,12 @@ def assess(family: Family[..., Any], ticket: Ticket, values: Sequence[bytes | No
     except Unreadable:
         family.counts.unreadable += 1
         return Copy(State.MISS, None, generations)
-    state = judge(envelope, generations, now_s=ticket.runtime.clock(), policy=ticket.policy)
+    now_s = ticket.runtime.clock()
+    state = judge(envelope, generations, now_s=now_s, policy=ticket.policy)
     if state is not State.MISS:
         return Copy(state, envelope, generations)
-    ends_s = ticket.policy.ends_s(envelope.created_s, envelope.ttl_s)
-    return Copy(state, None, generations, ended=ticket.runtime.clock() < ends_s)
+    ended = now_s < ticket.policy.ends_s(envelope.created_s, envelope.ttl_s)
+    return Copy(state, None, generations, outdated=envelope if ended else None)
 
 
 def open_copy(

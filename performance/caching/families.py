@@ -136,10 +136,18 @@ class Family(Generic[P, T]):
         return reading.find(self, arguments, self.load(arguments))
 
     def find_stored(
-        self, arguments: tuple[Any, ...], load: Callable[[], Any] | None = None
+        self,
+        arguments: tuple[Any, ...],
+        load: Callable[[], Any] | None = None,
+        *,
+        outdated_s: float = 0,
     ) -> Found | None:
-        """Return what may be served now without computing; a stale copy is refreshed behind."""
-        return reading.find_stored(self, arguments, load or self.load(arguments))
+        """Return what may be served now without computing; a stale copy is refreshed behind.
+
+        With `outdated_s` also what an invalidation has ended, if it is younger than that.
+        """
+        load = load or self.load(arguments)
+        return reading.find_stored(self, arguments, load, outdated_s=outdated_s)
 
     def find_or(self, compute: Callable[[], Any], arguments: tuple[Any, ...]) -> Found:
         """Like `find`, with another loader for this once."""

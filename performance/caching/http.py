@@ -187,7 +187,7 @@ def cache_status(found: Found) -> str:
             forwarded = forwarded.removesuffix("; stored")
         return f"{CACHE_NAME}; {forwarded}{collapsed}"
     ttl_s = int(found.fresh_until_s - now_s)
-    if found.source in ("stale", "fallback"):
+    if found.source in ("stale", "outdated", "fallback"):
         ttl_s = min(ttl_s, -1)  # softly invalidated: stale, however young
     return f"{CACHE_NAME}; hit; ttl={ttl_s}; detail={found.source}; age={age_s}"
 
@@ -211,12 +211,14 @@ def _freshness(
     now_s = runtimes.current().clock()
     left_s = max(0.0, found.ends_s - now_s)
     fresh_s = int(min(max_age_s, left_s))
-    edge_s = int(min(max(1.0, found.fresh_until_s - now_s), left_s))
+    fresh_for_s = 0.0 if found.source == "outdated" else found.fresh_until_s - now_s
+    edge_s = int(min(max(1.0, fresh_for_s), left_s))
     tags = " ".join(edge_tag(tag) for tag in family.tags_of(arguments))
-    grace = _grace(policy.stale_s, left_s, fresh_s)
+    stale_s = 0.0 if found.source == "outdated" else policy.stale_s
+    grace = _grace(stale_s, left_s, fresh_s)
     headers = [("Cache-Control", f"public, max-age={fresh_s}{grace}")]
     if policy.strategy == "cdn":
-        grace = _grace(policy.stale_s, left_s, edge_s)
+        grace = _grace(stale_s, left_s, edge_s)
         headers.append(("CDN-Cache-Control", f"public, max-age={edge_s}{grace}"))
         headers.append(("Surrogate-Key", tags))
         headers.append(("Cache-Tag", tags.replace(" ", ",")))

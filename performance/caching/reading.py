@@ -54,8 +54,14 @@ def find(family: Family[..., Any], arguments: Arguments, load: Load) -> Found:
     return compute(family, this, copy, load)
 
 
-def find_stored(family: Family[..., Any], arguments: Arguments, load: Load) -> Found | None:
-    """Return what may be served now without computing; a stale copy is refreshed behind."""
+def find_stored(
+    family: Family[..., Any], arguments: Arguments, load: Load, *, outdated_s: float = 0
+) -> Found | None:
+    """Return what may be served now without computing; a stale copy is refreshed behind.
+
+    `outdated_s` is how old a copy may be that an invalidation ended and that is served once more,
+    while it is refreshed behind: for callers whose answers others keep as long anyway.
+    """
     entry = in_memory(family, arguments)
     if entry is not None:
         return from_memory(family, entry)
@@ -63,7 +69,24 @@ def find_stored(family: Family[..., Any], arguments: Arguments, load: Load) -> F
         return None
     this = ticket(family, arguments)
     copy = look(family, this)
-    return None if copy is None else from_copy(family, this, copy, load)
+    if copy is None:
+        return None
+    return from_copy(family, this, copy, load) or _once_more(family, this, copy, load, outdated_s)
+
+
+def _once_more(
+    family: Family[..., Any], this: Ticket, copy: Copy, load: Load, outdated_s: float
+) -> Found | None:
+    """Return what an invalidation ended, if it is young enough; never of an open transaction."""
+    ended = copy.outdated
+    if ended is None or copy.poisoned or this.runtime.clock() - ended.created_s >= outdated_s:
+        return None
+    shown = Copy(State.STALE, ended, copy.generations)
+    found = open_copy(family, this, shown, "outdated")
+    if found is not None:
+        family.counts.stale += 1
+        refresh_behind(family, this, load, copy)
+    return found
 
 
 def find_many(family: Family[..., Any], wanted: Sequence[Arguments]) -> dict[int, Found]:

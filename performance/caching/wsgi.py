@@ -52,6 +52,7 @@ class PublicRoute:
     parameters: frozenset[str]
     arguments: Callable[..., tuple[Any, ...]]
     max_age_s: float
+    outdated_s: float
     content_type: str
 
 
@@ -65,6 +66,7 @@ def public_route(
     parameters: Iterable[str] = (),
     arguments: Callable[..., tuple[Any, ...]] | None = None,
     max_age_s: float = 1,
+    outdated_s: float = 0,
     content_type: str = "application/json",
 ) -> None:
     """Let stored answers of `path` be given before Django, as its view gives them.
@@ -73,6 +75,10 @@ def public_route(
     arguments of those and of the query's declared `parameters`; by default the names are the
     family's own. ValueError, KeyError or TypeError from it, or any other query, leaves the
     request to the view.
+
+    `outdated_s`: an answer that an invalidation ended may be given until it is so old, while it is
+    refreshed behind. So a crowd need not wait each time that something changes, and what changes
+    each second costs one computation a second. An edge keeps such an answer for a second at most.
     """
     pattern = re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", re.escape(path).replace(r"\<", "<"))
     _routes.append(
@@ -83,6 +89,7 @@ def public_route(
             frozenset(parameters),
             arguments or (lambda **values: family.bind((), values)),
             max_age_s,
+            outdated_s,
             content_type,
         )
     )
@@ -146,7 +153,7 @@ class PublicAnswers:
         if entry is not None:
             made = self._made(route, arguments, entry, asked, place, extra)
         else:
-            found = route.family.find_stored(arguments)
+            found = route.family.find_stored(arguments, outdated_s=route.outdated_s)
             if found is None:
                 return self._application(environ, start_response)
             measure_age(route.family, found)

@@ -30,9 +30,10 @@ PAGE_BUDGETS = {
 }
 
 HINTS = {
-    "/": ("performance/css/tokens.css", "odds/css/odds.css", "odds/js/live-odds.js"),
+    "/": ("odds/css/site.css", "odds/js/live-odds.js"),
     "/api/": (),
-    "/admin/": ("admin/css/base.css", "performance/css/tokens.css", "performance/css/admin.css"),
+    "/admin/": ("performance/css/staff.css",),
+    "/admin/performance/": ("performance/css/live-page.css",),
 }
 
 

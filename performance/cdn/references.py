@@ -39,8 +39,10 @@ class Reference:
     url: str
     target: str
     """The name that `url` means, below the static root."""
-    lazy: bool = False
-    """Only fetched when it is used: `import("…")`."""
+    start: int = 0
+    """Where `url` begins in the file's text."""
+    joins: bool = False
+    """Loaded at once, as a part of the file: an import, but no picture and no `import("…")`."""
 
 
 def of_file(name: str, text: str, static_url: str) -> Iterator[Reference]:
@@ -52,6 +54,7 @@ def of_file(name: str, text: str, static_url: str) -> Iterator[Reference]:
     for pattern in patterns:
         for found in pattern.finditer(text):
             url = found["url"].strip()
+            start = found.start("url") + found["url"].index(url)
             path = unquote(urldefrag(url)[0].partition("?")[0])
             if not path or _ELSEWHERE.match(url):
                 continue
@@ -64,8 +67,9 @@ def of_file(name: str, text: str, static_url: str) -> Iterator[Reference]:
                 if path.startswith("/")
                 else posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
             )
-            line = text.count("\n", 0, found.start("url")) + 1
-            yield Reference(name, line, url, target, lazy=pattern is _DYNAMIC)
+            before = text[max(0, found.start() - len("@import ")) : start].lower()
+            joins = "@import" in before if css else pattern in _JS
+            yield Reference(name, text.count("\n", 0, start) + 1, url, target, start, joins)
 
 
 def of_all(sources: Sources, static_url: str) -> list[Reference]:
@@ -90,10 +94,10 @@ def check(references: Iterable[Reference], sources: Sources) -> None:
 
 
 def needed(name: str, references: Iterable[Reference]) -> list[str]:
-    """Return `name` and all that it loads at once, nearest first; what is lazy is left out."""
+    """Return `name` and all that it loads at once, nearest first."""
     children: dict[str, list[str]] = {}
     for one in references:
-        if not one.lazy:
+        if one.joins:
             children.setdefault(one.name, []).append(one.target)
     order = [name]
     for current in order:

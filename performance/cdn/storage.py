@@ -50,7 +50,7 @@ class HashedStorage(CompressedManifestStaticFilesStorage):
     keep_intermediate_files = False
 
     def post_process(self, paths: Any, *args: Any, **options: Any) -> Iterator[Any]:
-        """Build: check what files name, make them small, then hash and compress them.
+        """Build: check what files name, join and make them small, then hash and compress them.
 
         Raises BuildFailed before anything is named or compressed: the manifest in use stands.
         """
@@ -64,7 +64,7 @@ class HashedStorage(CompressedManifestStaticFilesStorage):
         named = references.of_all(sources, settings.STATIC_URL)
         references.check(named, sources)
         with tempfile.TemporaryDirectory(prefix="protipp-build-") as folder:
-            made = minifying.minify(sources, Path(folder))
+            made = minifying.minify(sources, named, Path(folder))
             pictures, variants = imaging.variants(
                 sources, conf().image_widths, Path(folder), root.parent / "static-pictures"
             )
@@ -72,7 +72,8 @@ class HashedStorage(CompressedManifestStaticFilesStorage):
             changed = {name: (built, name) for name in (*made, *variants)}
             yield from super().post_process({**paths, **changed}, *args, **options)
             minifying.keep_maps(made, self.hashed_files)
-        needs = {name: references.needed(name, named) for name in sources if name.endswith(".js")}
+        chains = {name for name in sources if name.endswith(".js")} - set(minifying.bundles(named))
+        needs = {name: references.needed(name, named) for name in sorted(chains)}
         assets.write(root, pictures, {name: all_ for name, all_ in needs.items() if len(all_) > 1})
 
     def url_converter(self, name: str, hashed_files: Any, template: Any = None) -> Any:

@@ -1,26 +1,33 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from performance.core import context
 from performance.core.admin import ReadOnlyAdmin
 from performance.monitoring.models import (
     AlertChannel,
     AlertEvent,
     AlertMessage,
     AlertRule,
+    AlertSilence,
     ApiToken,
     Deploy,
     ErrorGroup,
+    MuteWindow,
     RequestSample,
 )
+from performance.monitoring.quiet_models import WEEKDAYS
 from performance.monitoring.services import monitor
 
 
@@ -59,6 +66,68 @@ class AlertRuleAdmin(admin.ModelAdmin[AlertRule]):
         }
         template = "admin/performance_monitoring/alertrule/preview.html"
         return TemplateResponse(request, template, context)
+
+
+@admin.register(AlertSilence)
+class AlertSilenceAdmin(admin.ModelAdmin[AlertSilence]):
+    """None is deleted: what was silenced, by whom and why stays to be read."""
+
+    list_display = ("__str__", "starts_at", "ends_at", "reason", "by", "ended_by")
+    list_filter = ("severity", ("ends_at", admin.DateFieldListFilter))
+    list_select_related = ("rule",)
+    search_fields = ("reason", "by", "rule__name")
+    readonly_fields = ("by", "ended_by")
+    actions = ("end_now",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        now = timezone.now().replace(second=0, microsecond=0)
+        known = {"starts_at": now, "ends_at": now + timedelta(hours=1)}
+        return known | super().get_changeform_initial_data(request)
+
+    def save_model(self, request: HttpRequest, obj: AlertSilence, form: Any, change: bool) -> None:
+        if not change:
+            obj.by = request.user.get_username()
+        super().save_model(request, obj, form, change)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.action(description="End them now", permissions=["change"])
+    def end_now(self, request: HttpRequest, chosen: QuerySet[AlertSilence]) -> None:
+        before = context.actor.set(request.user.get_username())
+        try:
+            for silence in chosen.filter(ends_at__gt=timezone.now()):
+                self.message_user(request, monitor.end_silence(silence))
+        finally:
+            context.actor.reset(before)
+
+
+class MuteWindowForm(forms.ModelForm[MuteWindow]):
+    weekdays = forms.MultipleChoiceField(
+        choices=[(day, day) for day in WEEKDAYS],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="The days on which it begins.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.initial["weekdays"] = self.instance.days
+
+    def clean_weekdays(self) -> str:
+        return ",".join(self.cleaned_data["weekdays"])
+
+
+@admin.register(MuteWindow)
+class MuteWindowAdmin(admin.ModelAdmin[MuteWindow]):
+    form = MuteWindowForm
+    list_display = ("name", "when_in_words", "in_words", "enabled")
+    list_filter = ("enabled",)
+    list_select_related = ("rule",)
+    fieldsets = (
+        (None, {"fields": ("name", "enabled")}),
+        ("When", {"fields": ("weekdays", "begins", "ends", "zone")}),
+        ("Which alerts", {"fields": ("rule", "route", "severity", "node")}),
+    )
 
 
 @admin.register(AlertChannel)

@@ -29,6 +29,7 @@ class AlertRule(models.Model):
         QUEUE_DEPTH = "queue_depth", "tasks waiting"
         NODE_SILENCE = "node_silence", "longest silence of a node (s)"
         EDGE_OUT = "edge_out", "share of time that the CDN was out of use (0 to 1)"
+        SCALING = "scaling", "scaling of nodes (a count)"
         ERROR_BUDGET = "error_budget", "burn of the error budget (1 is the limit)"
 
     class Aggregate(models.TextChoices):
@@ -154,15 +155,15 @@ class AlertState(models.Model):
     state = models.CharField(max_length=12, default="ok")
     since = models.DateTimeField(db_default=Now())
     value = models.FloatField(null=True, help_text="When the state was reached.")
-    subject = models.CharField(max_length=300, blank=True, help_text="Which key is the worst.")
+    subject = models.CharField(
+        max_length=300, blank=True, help_text="Which key was the worst when it began."
+    )
     acknowledged_by = models.CharField(max_length=150, blank=True)
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     told = models.BooleanField(
         default=False, help_text="Whether channels have heard of the alarm that is on."
     )
     told_at = models.DateTimeField(null=True, blank=True)
-    silenced_until = models.DateTimeField(null=True, blank=True)
-    silenced_by = models.CharField(max_length=150, blank=True)
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.state}"

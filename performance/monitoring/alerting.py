@@ -143,13 +143,20 @@ def keep(change: Change) -> bool:
             return False  # deleted meanwhile
         AlertState.objects.get_or_create(rule_id=rule.pk, defaults={"state": change.before})
         moved = AlertState.objects.filter(rule_id=rule.pk, state=change.before).update(
-            state=change.after, since=change.at, value=change.value, subject=change.subject[:300]
+            state=change.after, since=change.at, value=change.value, **_about(change)
         )
         if not moved:
             return False
         event = event_between(change.before, change.after)
         telling.note(change.rule, change.after, _row(change, event) if event else None)
     return True
+
+
+def _about(change: Change) -> dict[str, str]:
+    """One alarm stays about what it began with, so that a silence of that holds to its end."""
+    if change.after == State.OK or change.before in (State.FIRING, State.RESOLVING):
+        return {}
+    return {"subject": change.subject[:300]}
 
 
 def _row(change: Change, event: str) -> AlertEvent:
@@ -198,6 +205,8 @@ def in_words(rule: AlertRule, value: float | None) -> str:
             return f"{value:.1f}/s"
         case measure.ERROR_BUDGET:
             return f"{value:.2f} x the budget"
+        case measure.SCALING:
+            return f"{value:.0f}"
         case measure.QUEUE_DEPTH:
             return f"{value:.0f} tasks"
         case _:

@@ -19,8 +19,8 @@ from performance.core import acts
 from performance.core.addresses import client_address
 from performance.monitoring import api_schemas as schemas
 from performance.monitoring import inputs, listing, reading, vitals
-from performance.monitoring.errors import AlertActRefused, BadInput, RangeUnknown
-from performance.monitoring.models import AlertRule
+from performance.monitoring.errors import BadInput, RangeUnknown
+from performance.monitoring.models import AlertRule, AlertSilence
 from performance.monitoring.services import monitor
 from performance.monitoring.tokens import StaffOrToken
 
@@ -116,14 +116,62 @@ def acknowledge(request: HttpRequest, alert_id: str) -> dict[str, Any]:
 def silence(request: HttpRequest, alert_id: str) -> dict[str, Any]:
     """Send nothing about it for so long; its state and history go on."""
     asked = inputs.of_body(inputs.Silence, request)
-    return _act(request, "alerts.silence", {"rule": _rule(alert_id), "minutes": asked.minutes})
+    values = {"rule": _rule(alert_id), "minutes": asked.minutes, "reason": asked.reason}
+    return _act(request, "alerts.silence", values)
 
 
-def _rule(alert_id: str) -> AlertRule:
+@router.get(
+    "/silences", auth=reads_alerts, response=list[schemas.Silence], summary="Silences",
+    openapi_extra=inputs.parameters(inputs.SilenceFilters),
+)  # fmt: skip
+def silences(request: HttpRequest) -> list[dict[str, Any]]:
+    """Those that are on, planned and over; what ends last first."""
+    asked = inputs.of_query(inputs.SilenceFilters, request.GET)
+    return monitor.silences(asked.state)
+
+
+@router.post(
+    "/silences", auth=StaffOrToken("silence_alert", acts=True),
+    response=schemas.Done, summary="Silence by matcher",
+    openapi_extra=inputs.body(inputs.SilenceMatching),
+)  # fmt: skip
+def silence_matching(request: HttpRequest) -> dict[str, Any]:
+    """Send nothing about what matches, now or planned; states and history go on."""
+    asked = inputs.of_body(inputs.SilenceMatching, request).model_dump()
+    rule_id = asked.pop("rule_id")
+    rule = None if rule_id is None else _rule(str(rule_id), "rule_id")
+    return _act(request, "alerts.silence_matching", {"rule": rule, **asked}, field="starts_at")
+
+
+@router.post(
+    "/silences/{silence_id}/end", auth=StaffOrToken("silence_alert", acts=True),
+    response=schemas.Done, summary="End a silence early",
+)  # fmt: skip
+def end_silence(request: HttpRequest, silence_id: str) -> dict[str, Any]:
+    """End it now; 409 when it is over already."""
+    inputs.of_body(inputs.Nothing, request)
+    found = AlertSilence.objects.filter(pk=silence_id).first() if _is_id(silence_id) else None
+    if found is None:
+        message = f"There is no silence {silence_id[:40]!r}; GET /api/v1/performance/silences."
+        raise BadInput("silence_id", silence_id[:40], "the id of a silence", message, 404)
+    return _act(request, "alerts.end_silence", {"silence": found}, field="silence_id")
+
+
+@router.get(
+    "/mute-windows", auth=reads_alerts, response=list[schemas.MuteWindow],
+    summary="Mute windows",
+)  # fmt: skip
+def mute_windows(request: HttpRequest) -> list[dict[str, Any]]:
+    """The hours of each week in which nobody is told, and which are open now."""
+    inputs.of_query(inputs.Nothing, request.GET)
+    return monitor.mute_windows()
+
+
+def _rule(alert_id: str, field: str = "alert_id") -> AlertRule:
     found = AlertRule.objects.filter(pk=alert_id).first() if _is_id(alert_id) else None
     if found is None:
         message = f"There is no alert {alert_id[:40]!r}; GET /api/v1/performance/alerts has them."
-        raise BadInput("alert_id", alert_id[:40], "the id of an alert", message, 404)
+        raise BadInput(field, alert_id[:40], "the id of an alert", message, 404)
     return found
 
 
@@ -131,7 +179,9 @@ def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
-def _act(request: HttpRequest, name: str, values: dict[str, Any]) -> dict[str, Any]:
+def _act(
+    request: HttpRequest, name: str, values: dict[str, Any], field: str = "alert_id"
+) -> dict[str, Any]:
     act = acts.get(name)
     assert act is not None
     assert _run_act is not None, "performance.monitoring.api.mount was not called"
@@ -139,7 +189,7 @@ def _act(request: HttpRequest, name: str, values: dict[str, Any]) -> dict[str, A
         act, values, key=secrets.token_hex(16), who=request.user, address=client_address(request)
     )
     if not outcome.ok:
-        raise AlertActRefused(outcome.message)
+        raise BadInput(field, None, (), outcome.message, 409)
     return {"ok": True, "message": outcome.message}
 
 
@@ -160,9 +210,6 @@ def mount(api: NinjaAPI, run_act: RunAct, *, path: str = "/v1/performance") -> N
             api, request, error.field, error.value, str(error), allowed, status=error.status
         )
 
-    def conflict(request: HttpRequest, error: Any) -> HttpResponse:
-        return _answer(api, request, "alert_id", None, str(error), status=409)
-
     def unknown_range(request: HttpRequest, error: Any) -> HttpResponse:
         return _answer(api, request, "range", error.given, str(error), list(error.allowed))
 
@@ -175,7 +222,6 @@ def mount(api: NinjaAPI, run_act: RunAct, *, path: str = "/v1/performance") -> N
         return answer
 
     api.add_exception_handler(BadInput, refuse)
-    api.add_exception_handler(AlertActRefused, conflict)
     api.add_exception_handler(RangeUnknown, unknown_range)
     api.add_exception_handler(redis.RedisError, away)
 

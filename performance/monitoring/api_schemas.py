@@ -98,8 +98,41 @@ class Alert(Schema):
     limit_text: str
     comparison: Literal["above", "below"]
     subject: str
-    silenced_until: str
+    silenced_until: str = Field(description="Empty when it is not.")
+    inhibited_by: list[str] = Field(description="The causes of it that fire now.")
     taken_text: str
+    held_text: str = Field(description="Why nobody is told of it now; empty when all are.")
+
+
+class Matching(Schema):
+    """Which alerts are meant; an empty field takes all."""
+
+    rule_id: int | None
+    rule: str
+    route: str
+    severity: Literal["", "warning", "critical"]
+    node: str
+
+
+class Silence(Matching):
+    id: int
+    state: Literal["on", "planned", "over"]
+    starts_at: datetime
+    ends_at: datetime
+    reason: str
+    by: str
+    ended_by: str = Field(description="Empty when it ended by itself, or did not yet.")
+
+
+class MuteWindow(Matching):
+    id: int
+    name: str
+    weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
+    begins: str
+    ends: str = Field(description="At or before `begins` is on the next day.")
+    zone: str
+    enabled: bool
+    open_until: datetime | None = Field(description="null when it is not open now.")
 
 
 class Done(Schema):

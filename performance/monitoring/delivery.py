@@ -90,7 +90,7 @@ def claim(now: datetime) -> list[Batch]:
                 .order_by("event_id")[:A_BATCH]
             )
             if number is None:
-                dropped = telling.drop_inhibited(rows)
+                dropped = telling.drop_held(rows)
                 rows = [row for row in rows if row.pk not in dropped]
             if rows:
                 batches.append(_claimed(Batch(number or uuid.uuid4(), rows), now))

@@ -10,6 +10,8 @@ from performance.monitoring import promql
 from performance.monitoring.models import AlertRule
 
 MADE_BY = "Made by `manage.py export_rules` from the alert rules; edit those, not this file."
+PAST_WEEKS = "What is usual is of eight weeks: keep them, --storage.tsdb.retention.time=60d."
+NO_DATA = " without data"
 Measure = AlertRule.Measure
 UNITS = {
     Measure.RESPONSE_TIME: "ms",
@@ -22,6 +24,7 @@ UNITS = {
     Measure.QUEUE_DEPTH: "short",
     Measure.NODE_SILENCE: "s",
     Measure.EDGE_OUT: "percentunit",
+    Measure.SCALING: "short",
 }
 OVERVIEW = (
     ("Requests a second", "reqps", (
@@ -44,8 +47,7 @@ OVERVIEW = (
 
 def rules_yml(rules: Iterable[AlertRule]) -> str:
     """Return Prometheus's rules file. Strings are JSON, which YAML holds; the order is by name."""
-    lines = [f"# {MADE_BY}", "groups:", "  - name: protipp", "    rules:"]
-    left_out = []
+    lines, left_out, usual = [], [], []
     for rule in sorted(rules, key=lambda one: one.name):
         try:
             lines += _rule(rule, promql.expression(rule))
@@ -53,8 +55,22 @@ def rules_yml(rules: Iterable[AlertRule]) -> str:
             left_out.append(f"# Left out: {rule.name}, because {error}.")
             continue
         if rule.no_data == AlertRule.NoData.ALERT:
-            lines += _rule(rule, f"absent({promql.value(rule)})", suffix=" without data")
-    return "\n".join([*lines, *left_out]) + "\n"
+            lines += _rule(rule, f"absent({promql.value(rule)})", suffix=NO_DATA)
+        if rule.basis == AlertRule.Basis.WEEK:
+            usual.append(rule)
+    # What is usual is recorded first: the rules of a group are evaluated in their order.
+    lines = [*_usual(usual), *lines]
+    head = [f"# {MADE_BY}", "groups:", "  - name: protipp", "    rules:"]
+    return "\n".join([*head, *lines, *left_out]) + "\n"
+
+
+def _usual(rules: list[AlertRule]) -> list[str]:
+    lines = [f"      # {PAST_WEEKS}"] if rules else []
+    for name, expression, labels in promql.usual_records(rules):
+        lines += [f"      - record: {name}", f"        expr: {json.dumps(expression)}"]
+        if labels:
+            lines.append(f"        labels: {json.dumps(labels)}")
+    return lines
 
 
 def _rule(rule: AlertRule, expression: str, *, suffix: str = "") -> list[str]:
@@ -78,7 +94,7 @@ def grafana_json(rules: Iterable[AlertRule]) -> str:
             promql.expression(rule)
         except promql.Unsayable:
             continue
-        if rule.metric in UNITS:
+        if rule.metric in UNITS and rule.basis == AlertRule.Basis.VALUE:
             unit, lines = UNITS[Measure(rule.metric)], (("", promql.value(rule)),)
             panels.append(_panel(rule.name, unit, lines, rule))
     for number, panel in enumerate(panels):

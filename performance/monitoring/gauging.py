@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -53,6 +53,8 @@ def read(
             return _largest(rule, node_silence_s)
         case measure.EDGE_OUT:
             return _edge_out(window)
+        case measure.SCALING:
+            return _largest(rule, _gauges(window, "scaling"))
         case measure.ERROR_BUDGET:
             return NOTHING  # it looks at days: see burning.py
     raise ValueError(f"Alert rule {rule.name!r} has the metric {rule.metric!r}, which is unknown.")
@@ -113,8 +115,17 @@ def _largest(rule: AlertRule, values: Mapping[str, float]) -> Reading:
 
 def matches(rule: AlertRule, key: str) -> bool:
     """Match any of the selector's patterns, and none of those behind a `!`."""
-    patterns = [pattern.strip() for pattern in rule.selector.split(",") if pattern.strip()]
-    if any(fnmatchcase(key, pattern[1:]) for pattern in patterns if pattern[0] == "!"):
+    return selects(rule.selector, key)
+
+
+def selects(selector: str, *names: str) -> bool:
+    """Whether a selector takes what goes by these names: one of them is enough, for a `!` too."""
+    patterns = [pattern.strip() for pattern in selector.split(",") if pattern.strip()]
+    if _any_match([pattern[1:].strip() for pattern in patterns if pattern[0] == "!"], names):
         return False
     wanted = [pattern for pattern in patterns if pattern[0] != "!"]
-    return not wanted or any(fnmatchcase(key, pattern) for pattern in wanted)
+    return not wanted or _any_match(wanted, names)
+
+
+def _any_match(patterns: Iterable[str], names: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)

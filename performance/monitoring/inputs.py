@@ -30,6 +30,7 @@ def _utc(value: datetime) -> datetime:
 
 
 Instant = Annotated[datetime, AfterValidator(_utc)]
+Pattern = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 Endpoint = Annotated[str, Field(max_length=300, pattern=r"^[^\x00-\x1f]+$")]
 
 
@@ -79,6 +80,23 @@ class Silence(Input):
     minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = Field(
         60, description="0 ends a silence."
     )
+    reason: Annotated[str, Field(max_length=300)] = ""
+
+
+class SilenceFilters(Input):
+    state: Literal["on", "planned", "over"] | None = None
+
+
+class SilenceMatching(Input):
+    """Which alerts, from when and for how long; what is left out takes all."""
+
+    rule_id: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    route: Pattern = Field("", description="Of the worst route, such as `api/*`; `!` leaves out.")
+    severity: Literal["", "warning", "critical"] = ""
+    node: Pattern = Field("", description="Of the worst node, such as `web-*`.")
+    starts_at: Instant | None = Field(None, description="Default: now.")
+    minutes: Annotated[int, Field(ge=1, le=90 * 24 * 60)]
+    reason: Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class Vital(Input):

@@ -11,12 +11,14 @@ from performance.monitoring.alert_models import (
     AlertRule,
     AlertState,
 )
+from performance.monitoring.quiet_models import AlertSilence, MuteWindow
 
 __all__ = [
     "AlertChannel",
     "AlertEvent",
     "AlertMessage",
     "AlertRule",
+    "AlertSilence",
     "AlertState",
     "ApiToken",
     "Deploy",
@@ -24,8 +26,10 @@ __all__ = [
     "MetricHour",
     "MetricMinute",
     "MetricSeries",
+    "MuteWindow",
     "RequestSample",
     "RollerState",
+    "SampleStatement",
 ]
 
 
@@ -101,6 +105,9 @@ class RequestSample(models.Model):
     session_hash = models.CharField(max_length=16, blank=True)
     node = models.CharField(max_length=80)
     error = models.CharField(max_length=120, blank=True)
+    statements = models.JSONField(
+        null=True, help_text="The costliest: [fingerprint, times, ms of all these times]."
+    )
 
     class Meta:
         ordering = ["-at"]
@@ -113,6 +120,17 @@ class RequestSample(models.Model):
         """What was none of the parts named: Python, waiting."""
         named_ms = self.sql_ms + self.cache_ms + self.http_ms + self.render_ms
         return max(0.0, self.duration_ms - named_ms)
+
+
+class SampleStatement(models.Model):
+    """The text of what kept requests asked of the database, stored once. It holds no values."""
+
+    fingerprint = models.CharField(max_length=32, primary_key=True)
+    sql = models.TextField()
+    seen_on = models.DateField(help_text="The last day on which a request was kept that asked it.")
+
+    def __str__(self) -> str:
+        return self.sql[:80]
 
 
 class ErrorGroup(models.Model):

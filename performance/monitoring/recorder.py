@@ -19,17 +19,14 @@ from resource import RUSAGE_SELF, getrusage
 import psutil
 import redis
 
-from performance.monitoring import clock, faults, hosts, wire
+from performance.monitoring import clock, hosts, wire
 from performance.monitoring.conf import MonitoringConf
 from performance.monitoring.durations import FULL, Durations
+from performance.monitoring.worst import Worst
 
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
-SLOWEST_A_ROUTE = 3
-ERRORS_A_SECOND = 20
-REQUESTS_A_SECOND = 100
-FAULTS_A_SECOND = 20
 BUILD = os.environ.get("PROTIPP_BUILD", "")[:40]
 
 _current_clock = clock.current.get
@@ -58,8 +55,8 @@ class StreamRecorder:
         self._lists = self._durations.lists
         self._counts: dict[tuple[str, str], int] = {}
         self._gauges: dict[tuple[str, str], float] = {}
-        self._slow: dict[str, list[wire.SlowRequest]] = {}
-        self._failed: list[wire.SlowRequest] = []
+        self._worst = Worst()
+        self._slow_s = self._conf.slow_request_ms / 1000
         self._dropped = 0
         self._backlog: deque[tuple[bytes, int]] = deque()
         self._thread: threading.Thread | None = None
@@ -70,7 +67,6 @@ class StreamRecorder:
         self._swapped_at = time.monotonic()
         self._cpu_s = time.process_time()
         self._cost_ms = 0.0
-        self._faults: dict[str, wire.Fault] = {}
         self._peak_kb = _peak_kb()
 
     # --- the hot path ---------------------------------------------------------------------------
@@ -124,22 +120,14 @@ class StreamRecorder:
         if status >= 500:
             if spent.error is not None:
                 self.fault(spent.error, label)
-            if len(self._failed) < ERRORS_A_SECOND:
-                self._failed.append(_sample(label, status, seconds, spent))
-        elif seconds * 1000 >= self._conf.slow_request_ms:
-            self._keep_slow(label, status, seconds, spent)
+            self._worst.failed(label, status, seconds, spent)
+        elif seconds >= self._slow_s:
+            self._worst.slow(label, status, seconds, spent)
 
     def fault(self, error: BaseException, endpoint: str) -> None:
-        """Note an exception, grouped with its like; at most `FAULTS_A_SECOND` groups a second."""
-        found = faults.describe(error, endpoint)
-        with self._lock:
-            known = self._faults.get(found.fingerprint)
-            if known is not None:
-                found.times += known.times
-            elif len(self._faults) >= FAULTS_A_SECOND:
-                self._dropped += 1
-                return
-            self._faults[found.fingerprint] = found
+        """Note an exception, grouped with its like; too many different ones are dropped."""
+        if not self._worst.fault(error, endpoint):
+            self._drop(1)
 
     def _grown(self, label: str) -> None:
         """Note by how much this process's memory has reached a new peak, and in which request.
@@ -169,16 +157,6 @@ class StreamRecorder:
     def _drop(self, observations: int) -> None:
         with self._lock:
             self._dropped += observations
-
-    def _keep_slow(self, label: str, status: int, seconds: float, spent: clock.Clock) -> None:
-        with self._lock:
-            kept = self._slow.setdefault(label, [])
-            if len(kept) < SLOWEST_A_ROUTE:
-                kept.append(_sample(label, status, seconds, spent))
-                return
-            fastest = min(range(len(kept)), key=lambda place: kept[place].duration_ms)
-            if kept[fastest].duration_ms < seconds * 1000:
-                kept[fastest] = _sample(label, status, seconds, spent)
 
     # --- the sender -----------------------------------------------------------------------------
 
@@ -227,17 +205,14 @@ class StreamRecorder:
     def _swap(self, lag_ms: float, leaving: bool) -> wire.Sample:
         with self._lock:
             counts, self._counts = self._counts, {}
-            slow, self._slow = self._slow, {}
-            failed, self._failed = self._failed, []
-            faulty, self._faults = self._faults, {}
             dropped, self._dropped = self._dropped, 0
             gauges = dict(self._gauges)
         series, refused = self._durations.swap()
+        requests, statements, faults = self._worst.take()
         now, cpu_s = time.monotonic(), time.process_time()
         span_s, self._swapped_at = now - self._swapped_at, now
         used_s, self._cpu_s = cpu_s - self._cpu_s, cpu_s
         self._number += 1
-        slowest = sorted((row for rows in slow.values() for row in rows), key=_by_duration)
         return wire.Sample(
             node=self.node,
             process=self.process,
@@ -253,11 +228,12 @@ class StreamRecorder:
             lag_ms=round(lag_ms, 3),
             cost_ms=round(self._cost_ms, 3),
             dropped=dropped + refused,
-            requests=failed + slowest[: REQUESTS_A_SECOND - len(failed)],
+            requests=requests,
             leaving=leaving,
             build=BUILD,
-            faults=list(faulty.values()),
+            faults=faults,
             host=hosts.look() if self._number % hosts.EVERY_SECONDS == 1 else None,
+            statements=statements,
         )
 
     def _send(self) -> bool:
@@ -284,27 +260,6 @@ class StreamRecorder:
 def _peak_kb() -> int:
     """The most memory this process ever had, in KB on Linux; 0.5 us."""
     return getrusage(RUSAGE_SELF).ru_maxrss
-
-
-def _by_duration(row: wire.SlowRequest) -> float:
-    return -row.duration_ms
-
-
-def _sample(label: str, status: int, seconds: float, spent: clock.Clock) -> wire.SlowRequest:
-    user_id, session = clock.who(spent.request)
-    return wire.SlowRequest(
-        route=label,
-        status=status,
-        duration_ms=round(seconds * 1000, 3),
-        sql_ms=round(spent.sql_s * 1000, 3),
-        sql_count=spent.sql_count,
-        cache_ms=round(spent.cache_s * 1000, 3),
-        user_id=user_id,
-        session_hash=session,
-        error=type(spent.error).__name__ if spent.error is not None else "",
-        http_ms=round(spent.http_s * 1000, 3),
-        render_ms=round(spent.render_s * 1000, 3),
-    )
 
 
 def _after_fork() -> None:

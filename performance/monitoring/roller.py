@@ -134,6 +134,8 @@ class Roller:
             minute = self._minute_of(stream_s)
             minute.add(merged, requests, last_id)
             minute.add_faults(seen)
+            for _, sample in group:
+                minute.statements |= sample.statements
             self._ids["minutes"] = last_id
             self.watch.budgets.add(stream_s - 1, merged)
         if "totals" in fresh:

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
-from performance.monitoring import partitions, wire
+from performance.monitoring import partitions, statements, wire
 from performance.monitoring.conf import conf
 from performance.monitoring.errors import Superseded
 from performance.monitoring.merging import Merged
@@ -42,6 +42,8 @@ class Minute:
     """(kind, key): [seconds, sum, greatest]."""
     faults: dict[str, wire.Fault] = field(default_factory=dict)
     requests: list[tuple[str, wire.SlowRequest]] = field(default_factory=list)
+    statements: dict[str, str] = field(default_factory=dict)
+    """The text of what `requests` asked, by fingerprint."""
 
     def add(
         self, second: Merged, requests: Iterable[tuple[str, wire.SlowRequest]], last_id: str
@@ -112,14 +114,16 @@ def write_minute(minute: Minute, *, expected_id: str, newest: datetime) -> datet
         )
         _copy(
             "performance_monitoring_requestsample (at, route, status, duration_ms, sql_ms, "
-            "sql_count, cache_ms, user_id, session_hash, node, error, http_ms, render_ms)",
+            "sql_count, cache_ms, user_id, session_hash, node, error, http_ms, render_ms, "
+            "statements)",
             (
                 (at, row.route[:300], row.status, row.duration_ms, row.sql_ms, row.sql_count,
                  row.cache_ms, row.user_id, row.session_hash, node[:80], row.error[:120],
-                 row.http_ms, row.render_ms)
+                 row.http_ms, row.render_ms, json.dumps(row.statements))
                 for node, row in minute.requests
             ),
         )  # fmt: skip
+        statements.store(minute.statements, [row for _, row in minute.requests], at.date())
         _keep_faults(minute.faults.values(), at)
     return at
 
@@ -250,6 +254,7 @@ def prune(now: datetime) -> list[str]:
     """Drop what is older than the conf says; return the partitions dropped."""
     minutes = now - timedelta(days=conf().minutes_kept_days)
     hours = now - timedelta(days=conf().hours_kept_days)
+    statements.forget_before(minutes.date())
     return [
         *partitions.drop_before(partitions.MINUTES, minutes),
         *partitions.drop_before(partitions.SAMPLES, minutes),

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from django.db.models import Avg, Count, Max, Q, Sum
 
-from performance.monitoring import figures, history, vitals
+from performance.monitoring import figures, history, statements, vitals
 from performance.monitoring.errors import RangeUnknown
 from performance.monitoring.heatmap import heatmap
 from performance.monitoring.histogram import Histogram
@@ -23,7 +23,7 @@ COMPARED = ("per_second", "p95_ms", "error_ratio")
 
 
 def choose(query: Mapping[str, str], now: datetime | None = None) -> dict[str, Any]:
-    """Return all that does not move: two to eight queries, the more the longer the range.
+    """Return all that does not move: two to nine queries, the more the longer the range.
 
     Wrong input gives the default and a `notice`.
     """
@@ -126,6 +126,8 @@ def _of_endpoint(span: history.Span, endpoint: str) -> dict[str, Any]:
             for status, row in sorted(statuses.items())
         ],
         "errors": errors(span.begin, span.end, endpoint),
+        "statements": statements.of_endpoint(span.begin, span.end, endpoint, parts["sql_ms"]),
+        "kept_requests": kept["n"],
     }
 
 

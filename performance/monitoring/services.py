@@ -6,19 +6,20 @@ import atexit
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.core.signals import got_request_exception
-from django.db import transaction
 
-from performance.core import context, signals
+from performance.core import signals
 from performance.core.stores import bus
 from performance.monitoring import (
-    alerting,
+    alertmanager,
+    alerts_shown,
     celery_hooks,
     deploying,
+    handling,
     history,
     http,
     live,
@@ -27,18 +28,20 @@ from performance.monitoring import (
     rendering,
     rollups,
     screens,
-    telling,
     wire,
 )
 from performance.monitoring.conf import conf
-from performance.monitoring.errors import AlertActRefused, BadInput
+from performance.monitoring.errors import BadInput
+from performance.monitoring.handling import LONGEST_PLANNED_MIN, LONGEST_SILENCE_MIN
 from performance.monitoring.leading import Monitor
-from performance.monitoring.models import AlertEvent, AlertMessage, AlertRule, AlertState
+from performance.monitoring.models import AlertRule, AlertSilence, MuteWindow
 from performance.monitoring.recorder import StreamRecorder
 from performance.monitoring.stepping import State
 from performance.monitoring.tokens import issue as issue_token
 
 __all__ = [
+    "LONGEST_PLANNED_MIN",
+    "LONGEST_SILENCE_MIN",
     "BadInput",
     "PerformanceMonitor",
     "asgi_monitor",
@@ -49,16 +52,6 @@ __all__ = [
 ]
 
 MEASURED = frozenset({"web", "live", "worker", "beat", "monitor", "balance", "feed"})
-EVENTS_SHOWN = 50
-ALARMED = (State.FIRING, State.RESOLVING, State.NO_DATA)
-LEVELS = {
-    State.FIRING: "bad",
-    State.RESOLVING: "bad",
-    State.NO_DATA: "warn",
-    State.PENDING: "warn",
-    State.OK: "good",
-}
-LONGEST_SILENCE_MIN = 7 * 24 * 60
 
 
 def install() -> None:
@@ -133,86 +126,63 @@ class PerformanceMonitor:
     # --- alerts ---------------------------------------------------------------------------------
 
     def alerts(self) -> dict[str, Any]:
-        """Return every rule with its state, and the newest events; five queries and one read."""
+        """Return every rule with its state, what holds it back, and the newest events."""
         found = live.read_now() or EMPTY
-        readings = {row["id"]: row for row in found["alerts"]}
-        standings = AlertState.objects.in_bulk()
-        now = datetime.now(UTC)
-        rules = [
-            _alert_row(rule, standings.get(rule.pk), readings.get(rule.pk), now)
-            for rule in AlertRule.objects.all()
-        ]
-        order = [State.FIRING, State.RESOLVING, State.NO_DATA, State.PENDING, State.OK]
-        rules.sort(key=lambda row: (not row["enabled"], order.index(row["state"]), row["name"]))
-        events = AlertEvent.objects.select_related("rule")[:EVENTS_SHOWN]
         at_s = found["at_s"]
+        readings = {row["id"]: row for row in found["alerts"]}
         return {
             "second": found["second"],
             "silent_s": None if at_s is None else round(max(0.0, time.time() - at_s), 1),
-            "rules": rules,
-            "firing": sum(row["state"] in (State.FIRING, State.RESOLVING) for row in rules),
-            "pending": sum(row["state"] == State.PENDING for row in rules),
-            "no_data": sum(row["state"] == State.NO_DATA for row in rules),
-            "silenced": sum(bool(row["silenced_until"]) for row in rules),
-            "recipients": len(telling.receivers("critical")),
-            "undelivered": AlertMessage.objects.filter(sent_at=None, attempts__gt=0).count(),
-            "events": [
-                {
-                    "id": event.pk,
-                    "at": f"{event.at:%Y-%m-%d %H:%M:%S}",
-                    "rule": event.rule.name,
-                    "event": event.event,
-                    "text": event.text,
-                    "by": event.by,
-                }
-                for event in events
-            ],
+            **alerts_shown.everything(readings, datetime.now(UTC)),
         }
 
     def acknowledge(self, rule: AlertRule) -> str:
         """Note that somebody has taken up a firing alert; raises AlertActRefused otherwise."""
-        with transaction.atomic():
-            taken = AlertState.objects.filter(rule=rule, state__in=ALARMED).update(
-                acknowledged_by=context.actor.get(), acknowledged_at=datetime.now(UTC)
-            )
-            if not taken:
-                raise AlertActRefused(
-                    f"{rule.name} is not firing: there is nothing to acknowledge."
-                )
-            self._note(rule, "acknowledged", f"{rule.name}: acknowledged.")
-        return f"{rule.name} is acknowledged."
+        return handling.acknowledge(rule)
 
-    def silence(self, rule: AlertRule, minutes: int) -> str:
+    def silence(self, rule: AlertRule, minutes: int, reason: str = "") -> str:
         """Send nothing about a rule for so long; 0 ends a silence. The history goes on."""
-        if not 0 <= minutes <= LONGEST_SILENCE_MIN:
-            raise AlertActRefused(
-                f"minutes is {minutes}; it must lie between 0 and {LONGEST_SILENCE_MIN} (7 days)."
-            )
-        until = datetime.now(UTC) + timedelta(minutes=minutes) if minutes else None
-        text = f"silenced until {until:%H:%M} UTC" if until else "no longer silenced"
-        with transaction.atomic():
-            AlertState.objects.update_or_create(
-                rule=rule,
-                defaults={"silenced_until": until, "silenced_by": context.actor.get()},
-            )
-            self._note(rule, "silenced", f"{rule.name}: {text}.")
-        return f"{rule.name} is {text}."
+        return handling.silence(rule, minutes, reason)
+
+    def silence_matching(self, **fields: Any) -> str:
+        """Send nothing about what `rule`, `route`, `severity` and `node` match.
+
+        From `starts_at`, or now when it is None, for `minutes`, for a `reason`.
+        """
+        return handling.silence_matching(**fields)
+
+    def preview_silence(self, **fields: Any) -> str:
+        """Say what such a silence would hold back, and change nothing."""
+        return handling.preview_matching(**fields)
+
+    def silences(self, state: str | None = None) -> list[dict[str, Any]]:
+        """Return silences with every field, of one state (`on`, `planned`, `over`) or of all."""
+        return alerts_shown.silences_for_programs(state, datetime.now(UTC))
+
+    def mute_windows(self) -> list[dict[str, Any]]:
+        return alerts_shown.windows_for_programs(datetime.now(UTC))
+
+    def end_silence(self, silence: AlertSilence) -> str:
+        """End a silence early; raises AlertActRefused when it is over."""
+        return handling.end_silence(silence)
 
     def preview(self, rule: AlertRule) -> previewing.Preview:
         """Return what a rule, saved or not, would have done in the last day."""
         return previewing.preview(rule)
 
     def deploy_files(self) -> dict[str, str]:
-        """Return what Prometheus and Grafana take, by path below deploy/; one query."""
-        rules = list(AlertRule.objects.filter(enabled=True))
+        """Return what Prometheus, Alertmanager and Grafana take, by path below deploy/."""
+        rules = list(AlertRule.objects.filter(enabled=True).prefetch_related("inhibited_by"))
+        causes = {
+            rule.pk: sorted(cause.name for cause in rule.inhibited_by.all() if cause.enabled)
+            for rule in rules
+        }
+        windows = list(MuteWindow.objects.filter(enabled=True))
         return {
             "prometheus/rules.yml": deploying.rules_yml(rules),
+            "prometheus/alertmanager.yml": alertmanager.alertmanager_yml(rules, causes, windows),
             "grafana/protipp.json": deploying.grafana_json(rules),
         }
-
-    @staticmethod
-    def _note(rule: AlertRule, event: str, text: str) -> None:
-        AlertEvent.objects.create(rule=rule, event=event, text=text, by=context.actor.get())
 
 
 monitor = PerformanceMonitor()
@@ -237,40 +207,3 @@ EMPTY: dict[str, Any] = {
     ),
 }
 """What is shown until a monitor has written its first second."""
-
-
-def _alert_row(
-    rule: AlertRule,
-    standing: AlertState | None,
-    reading: Mapping[str, Any] | None,
-    now: datetime,
-) -> dict[str, Any]:
-    state = reading["state"] if reading else (standing.state if standing else State.OK)
-    until = standing.silenced_until if standing else None
-    silenced = until if until and until > now else None
-    return {
-        "id": rule.pk,
-        "name": rule.name,
-        "enabled": rule.enabled,
-        "severity": rule.severity,
-        "state": str(state),
-        "state_text": str(state).replace("_", " ") if rule.enabled else "off",
-        "level": LEVELS[State(state)] if rule.enabled else "",
-        "can_acknowledge": state in ALARMED and not (standing and standing.acknowledged_at),
-        "value_text": reading["value_text"] if reading else "–",
-        "limit_text": alerting.in_words(rule, rule.fire_at),
-        "comparison": rule.comparison,
-        "subject": reading["subject"] if reading else "",
-        "silenced_until": f"{silenced:%H:%M}" if silenced else "",
-        "taken_text": _taken(standing, silenced),
-    }
-
-
-def _taken(standing: AlertState | None, silenced: datetime | None) -> str:
-    """Say who has taken the alert up, and until when nobody is told."""
-    said = []
-    if standing and standing.acknowledged_at:
-        said.append(f"by {standing.acknowledged_by or 'somebody'} {standing.acknowledged_at:%H:%M}")
-    if silenced:
-        said.append(f"silent until {silenced:%H:%M}")
-    return ", ".join(said)

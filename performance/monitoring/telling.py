@@ -1,19 +1,20 @@
 """Who is to hear of an alert: messages are queued here, in the transaction of what happened.
 
 Alertmanager's order: inhibit, silence, group, send. An alarm that nobody may hear of yet (it is
-silenced, or a consequence of another) stays untold, and is told when that ends, if it still fires.
-Its end is told to nobody who did not hear of its beginning.
+silenced, in a mute window, or a consequence of another) stays untold, and is told when that ends,
+if it still fires. Its end is told to nobody who did not hear of its beginning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, QuerySet
 
+from performance.monitoring import silencing
 from performance.monitoring.conf import conf
 from performance.monitoring.models import (
     AlertChannel,
@@ -67,8 +68,9 @@ def note(rule: AlertRule, after: str, event: AlertEvent | None) -> None:
             event = AlertEvent.objects.create(
                 rule=rule, event="data_back", text=f"{rule.name}: measured again, and well."
             )
-        silenced = state.silenced_until is not None and state.silenced_until > datetime.now(UTC)
-        if state.told and event is not None and not silenced:
+        now = datetime.now(UTC)
+        held = silencing.load(now).hold(rule, state.subject, now)
+        if state.told and event is not None and held is None:
             _queue(event, receivers(rule.severity))
         AlertState.objects.filter(pk=state.pk).update(
             told=False, told_at=None, acknowledged_by="", acknowledged_at=None
@@ -80,10 +82,10 @@ def catch_up(rule_id: int | None = None) -> int:
     now = datetime.now(UTC)
     told = 0
     with transaction.atomic():
-        states = _hearable(now).filter(told=False)
+        states = _uninhibited().filter(told=False)
         if rule_id is not None:
             states = states.filter(rule_id=rule_id)
-        for state in states.select_for_update(of=("self",)):
+        for state in _unquieted(states, now):
             event = state.rule.events.filter(event__in=BEGINNINGS).first()
             if event is not None:
                 _queue(event, receivers(state.rule.severity))
@@ -97,8 +99,8 @@ def remind() -> int:
     now = datetime.now(UTC)
     made = 0
     with transaction.atomic():
-        states = _hearable(now).filter(told=True, acknowledged_at=None)
-        for state in states.select_for_update(of=("self",)):
+        states = _uninhibited().filter(told=True, acknowledged_at=None)
+        for state in _unquieted(states, now):
             due = _due_for_reminder(state, now)
             if due:
                 minutes = round((now - state.since).total_seconds() / 60)
@@ -130,41 +132,58 @@ def _due_for_reminder(state: AlertState, now: datetime) -> list[Receiver]:
     ]
 
 
-def drop_inhibited(messages: Iterable[AlertMessage]) -> set[int]:
-    """Take back beginnings not sent yet whose cause has begun to fire meanwhile; return their ids.
+def drop_held(messages: Iterable[AlertMessage]) -> set[int]:
+    """Take back beginnings not sent yet that are held back by now; return their ids.
 
-    They are told when the cause is over. The first message of an alert waits for exactly this.
+    Their cause has begun to fire meanwhile, or somebody silenced them; they are told when that is
+    over. The first message of an alert waits for exactly this.
     """
     beginnings = {m.pk: m.event.rule_id for m in messages if m.event.event in BEGINNINGS}
-    inhibited = set(
-        AlertState.objects.filter(_is_inhibited(), rule_id__in=set(beginnings.values()))
-        .values_list("rule_id", flat=True)
-    )  # fmt: skip
-    dropped = {pk for pk, rule_id in beginnings.items() if rule_id in inhibited}
+    if not beginnings:
+        return set()
+    states = AlertState.objects.filter(rule_id__in=set(beginnings.values()))
+    now = datetime.now(UTC)
+    hearable = {state.rule_id for state in _unquieted(states.filter(~_is_inhibited()), now)}
+    held = set(states.values_list("rule_id", flat=True)) - hearable
+    dropped = {pk for pk, rule_id in beginnings.items() if rule_id in held}
     if dropped:
         AlertMessage.objects.filter(pk__in=dropped).delete()
         # Others may have sent it already; then they hear of it once more, as of a new alarm.
-        AlertState.objects.filter(rule_id__in=inhibited).update(told=False)
+        AlertState.objects.filter(rule_id__in=held).update(told=False)
     return dropped
 
 
-def _hearable(now: datetime) -> QuerySet[AlertState]:
-    """Alarms that are neither silenced nor a consequence of another."""
-    return AlertState.objects.select_related("rule").filter(
-        Q(silenced_until=None) | Q(silenced_until__lte=now),
-        ~_is_inhibited(),
-        state__in=ALARMED,
-        rule__enabled=True,
+def inhibitors() -> dict[int, list[str]]:
+    """Return the names of the causes that fire now, by the id of the rule they hold; one query."""
+    found: dict[int, list[str]] = {}
+    rows = _firing_causes().values_list("from_alertrule_id", "to_alertrule__name")
+    for rule_id, name in rows.order_by("to_alertrule__name"):
+        found.setdefault(rule_id, []).append(name)
+    return found
+
+
+def _uninhibited() -> QuerySet[AlertState]:
+    """Alarms that are no consequence of another."""
+    return AlertState.objects.filter(~_is_inhibited(), state__in=ALARMED, rule__enabled=True)
+
+
+def _unquieted(states: QuerySet[AlertState], now: datetime) -> list[AlertState]:
+    """Lock these states and return those that are neither silenced nor in a mute window."""
+    rows = states.select_related("rule").order_by("rule_id")  # all lock in one order
+    locked = list(rows.select_for_update(of=("self",)))
+    quiet = silencing.load(now) if locked else silencing.Quiet()
+    return [state for state in locked if quiet.hold(state.rule, state.subject, now) is None]
+
+
+def _firing_causes() -> QuerySet[Any]:
+    return AlertRule.inhibited_by.through.objects.filter(
+        to_alertrule__enabled=True,
+        to_alertrule__standing__state__in=(State.FIRING, State.RESOLVING),
     )
 
 
 def _is_inhibited() -> Exists:
-    causes = AlertRule.inhibited_by.through.objects.filter(
-        from_alertrule_id=OuterRef("rule_id"),
-        to_alertrule__enabled=True,
-        to_alertrule__standing__state__in=(State.FIRING, State.RESOLVING),
-    )
-    return Exists(causes)
+    return Exists(_firing_causes().filter(from_alertrule_id=OuterRef("rule_id")))
 
 
 def _queue(event: AlertEvent, who: list[Receiver]) -> None:

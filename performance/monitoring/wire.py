@@ -44,6 +44,8 @@ class SlowRequest(msgspec.Struct, array_like=True):
     """Class of the exception that Django answered for, or empty."""
     http_ms: float = 0.0
     render_ms: float = 0.0
+    statements: list[tuple[str, int, float]] = []
+    """The costliest: fingerprint, times, ms of all these times. Their texts are the sample's."""
 
 
 class Fault(msgspec.Struct, array_like=True):
@@ -105,6 +107,8 @@ class Sample(msgspec.Struct, array_like=True):
     faults: list[Fault] = []
     host: Host | None = None
     """Every few seconds."""
+    statements: dict[str, str] = {}
+    """The text of what `requests` asked, by fingerprint."""
 
 
 class Second(msgspec.Struct, array_like=True):

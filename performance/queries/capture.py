@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from performance.core import context, signals, stores
+from performance.core.asked import Statement
 from performance.queries.conf import conf
 from performance.queries.fingerprint import fingerprint, shape
 from performance.queries.n_plus_one import remedy
@@ -60,6 +61,16 @@ class Asked:
         # Walking the stack costs more than the bookkeeping, so it is done once, when it matters.
         if seen[0] == conf().n_plus_one_count:
             seen[2] = calling_line()
+
+    def costliest(self, limit: int) -> list[Statement]:
+        """Return the shapes that took the most time; a new text costs a parse of 1-5 ms."""
+        shapes: dict[str, list[Any]] = {}
+        for sql, (count, seconds, _) in list(self.statements.items()):
+            mine = shapes.setdefault(fingerprint(sql), [shape(sql), 0, 0.0])
+            mine[1] += count
+            mine[2] += seconds
+        found = [Statement(name, *numbers) for name, numbers in shapes.items()]
+        return sorted(found, key=lambda one: one.seconds, reverse=True)[:limit]
 
     def n_plus_ones(self) -> list[tuple[str, int, float, str]]:
         """Return (sql, count, ms, line) of each statement that was asked too often."""

@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import sync_and_async_middleware
 
-from performance.core import context
+from performance.core import asked, context
 from performance.core.routes import readable
 from performance.queries import capture
 
@@ -18,8 +18,9 @@ from performance.queries import capture
 def count_queries(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Collect what a request asks of the database; a function, so that async pays no thread hop."""
 
-    def begin() -> tuple[capture.Asked, Any, Any]:
+    def begin(http: HttpRequest) -> tuple[capture.Asked, Any, Any]:
         request = capture.Asked()
+        asked.leave(http, request)
         return request, capture.asked.set(request), context.route.set("")
 
     def end(opened: tuple[capture.Asked, Any, Any]) -> None:
@@ -31,7 +32,7 @@ def count_queries(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpR
     if iscoroutinefunction(get_response):
 
         async def over_async(request: HttpRequest) -> HttpResponse:
-            opened = begin()
+            opened = begin(request)
             try:
                 awaitable: Awaitable[HttpResponse] = get_response(request)
                 return await awaitable
@@ -42,7 +43,7 @@ def count_queries(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpR
     else:
 
         def over_sync(request: HttpRequest) -> HttpResponse:
-            opened = begin()
+            opened = begin(request)
             try:
                 response: HttpResponse = get_response(request)
                 return response

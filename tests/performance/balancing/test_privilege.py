@@ -17,7 +17,7 @@ from performance.balancing.marking import mark_privileged
 from performance.balancing.nodes import Node
 from performance.balancing.steering import weighed
 
-from .conftest import load, wait_for
+from .conftest import held, load, queued, wait_for
 
 pytestmark = pytest.mark.stack
 STAFF = {"Cookie": "sessionid=staff"}
@@ -26,31 +26,41 @@ KEY = {"Authorization": "Bearer key"}
 
 @pytest.fixture
 def full(cluster):
-    """A node with one slot, one request in it for a second and a second one that waits."""
-    small = cluster(options=replace(BalancingConf(), queue_timeout_s=5, shed_above=2))
+    """A node with one slot; the proxy has heard who is staff and who has a key."""
+    small = cluster(options=replace(BalancingConf(), queue_timeout_s=20, shed_above=2))
     small.start_node("web-1", slots=1)
     send(small)
     small.await_node("web-1")
     small.await_up("web-1")
     for headers in (STAFF, KEY):
-        small.ask("/staff", headers=headers)  # the proxy hears who they are
-    threads = []
+        small.ask("/staff", headers=headers)
+    return small
 
-    def hold(count=1, path="/slow?0.6", **options):
+
+class Waiting:
+    """Requests that wait in the queue, each from a thread of its own."""
+
+    def __init__(self, cluster):
+        self._cluster, self._threads = cluster, []
+        self._answers = {}
+
+    def come(self, name, **options):
+        """Let one more come, and return once it waits."""
+        before = queued(self._cluster)
+
         def ask():
-            order.append((options.get("headers"), small.ask(path, timeout_s=20, **options).status))
+            self._answers[name] = self._cluster.ask("/", timeout_s=60, **options)
 
-        begun = [threading.Thread(target=ask) for _ in range(count)]
-        threads.extend(begun)
-        for one in begun:
-            one.start()
+        self._threads.append(threading.Thread(target=ask))
+        self._threads[-1].start()
+        wait_for(lambda: queued(self._cluster) > before, f"{name} in the queue")
 
-    order = []
-    small.hold, small.order = hold, order
-    small.waiting = lambda: small.runtime.view().backends["web"].queued
-    yield small
-    for thread in threads:
-        thread.join()
+    def answered(self):
+        """Return who was served, in the node's own order; all must have been."""
+        for thread in self._threads:
+            thread.join()
+        turns = {name: int(one.headers["x-turn"]) for name, one in self._answers.items()}
+        return sorted(turns, key=turns.get)
 
 
 def send(cluster):
@@ -60,31 +70,27 @@ def send(cluster):
 
 
 def test_staff_and_keys_are_served_before_those_who_came_earlier(full):
-    full.hold()
-    wait_for(lambda: full.runtime.view().of("web")["web-1"].sessions == 1, "the first")
-    full.hold(path="/slow?0.05", headers={"Cookie": "sessionid=somebody"})
-    wait_for(lambda: full.waiting() == 1, "one who waits")
-    full.hold(path="/slow?0.05", headers=STAFF)
-    wait_for(lambda: full.waiting() == 2, "staff in the queue")
-    full.hold(path="/slow?0.05", headers=KEY)
-    wait_for(lambda: len(full.order) == 4, "all four")
+    waiting = Waiting(full)
+    with held(full):
+        waiting.come("somebody", headers={"Cookie": "sessionid=somebody"})
+        waiting.come("staff", headers=STAFF)
+        waiting.come("key", headers=KEY)
 
-    assert [status for _, status in full.order] == [200] * 4
-    assert full.order[-1][0] == {"Cookie": "sessionid=somebody"}
+    assert waiting.answered() == ["staff", "key", "somebody"]
 
 
 def test_a_grown_queue_sheds_nobody_in_particular_at_once_and_keeps_staff(full):
     kept = "/static/kept.js"
     assert full.ask(kept).status == 200
-    full.hold(count=5)
-    wait_for(lambda: full.waiting() >= 3, "a queue")
-    stranger = full.ask("/")
-    staff = full.ask("/slow?0", headers=STAFF)
-    hit = full.ask(kept)
+    waiting = Waiting(full)
+    with held(full, count=4):  # one at work, three in the queue
+        waiting.come("staff", headers=STAFF)
+        stranger = full.ask("/")
+        hit = full.ask(kept)
 
     assert stranger.status == 503
     assert stranger.headers["retry-after"] == "2"
-    assert staff.status == 200
+    assert waiting.answered() == ["staff"]
     assert hit.status == 200  # what is kept is given out whatever waits
 
 
@@ -140,21 +146,23 @@ def test_a_session_waits_for_its_full_node_and_leaves_a_dead_one(cluster):
     two.await_full_weight("web-1", "web-2")
     session = {"Cookie": "sessionid=ann"}
     home = two.ask("/", headers=session).headers["x-node"]
-    busy = threading.Thread(target=two.ask, args=("/slow?0.8",), kwargs={"headers": session})
-    busy.start()
-    wait_for(lambda: two.runtime.view().of("web")[home].sessions == 1, "a full node")
-    waited = two.ask("/", headers=session, timeout_s=20)
-    busy.join()
+    waiting = Waiting(two)
+    with held(two, headers=session) as at_home:
+        waiting.come("ann", headers=session)
+        assert two.runtime.view().of("web")[home].queued == 1
+    served = waiting.answered()
     two.kill(home)
     moved = [two.ask("/", headers=session) for _ in range(3)]
 
-    assert waited.headers["x-node"] == home
-    assert [answer.status for answer in (waited, *moved)] == [200] * 4
+    assert at_home[0].headers["x-node"] == home
+    assert served == ["ann"]
+    assert [answer.status for answer in moved] == [200] * 3
     assert {answer.headers["x-node"] for answer in moved} == {"web-1", "web-2"} - {home}
 
 
 def test_a_weight_set_by_hand_moves_requests_without_a_reload(cluster):
     two = cluster("web-1", "web-2", options=replace(BalancingConf(), policy="weighted"))
+    two.await_full_weight("web-1", "web-2")
     before = two.runtime.view().digest
     nodes = weighed(list(two.nodes.values()), {"web-1": 10}, "weighted")
     reconcile.write_and_send(two.site, nodes, two.options, 1, haproxy_binary())

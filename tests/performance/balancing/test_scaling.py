@@ -10,7 +10,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from performance.balancing import replaying
+from performance.balancing.autoscaling import Scaler
+from performance.balancing.conf import BalancingConf
+from performance.balancing.nodes import Node
+from performance.balancing.runtime import Backend, View
 from performance.balancing.scaling import Memory, Policy, Sample, decide
+from performance.core import signals
 
 POLICY = Policy(slots=10, minimum=2, maximum=8)
 
@@ -162,3 +167,42 @@ def test_a_recording_that_cannot_be_read_is_named_by_its_line(tmp_path, text, sa
 
     with pytest.raises(CommandError, match=says):
         call_command("scale", replay=str(path))
+
+
+class Told:
+    """A recorder that keeps the last word of each gauge."""
+
+    def __init__(self):
+        self.gauges = {}
+
+    def gauge(self, kind, key, value):
+        self.gauges[kind, key] = value
+
+    def observe(self, *measured):
+        """What queries took is not asked for here."""
+
+
+class Starts:
+    name = "test"
+
+    def start(self, kind, node_id):
+        pass
+
+
+@pytest.mark.django_db
+def test_the_scaler_tells_what_alerts_are_made_of(monkeypatch):
+    told = Told()
+    monkeypatch.setattr(signals, "recorder", told)
+    options = BalancingConf(min_web=1, max_web=2, min_live=1, forecast=False, boot_grace_s=0)
+    scaler = Scaler(options, Starts())
+    web = Node(id="web-1", kind="web", address="127.0.0.1:1", slots=64, cpu_ratio=3.0)
+    queue = Backend(name="web", queued=7, sessions=0, rate_per_s=1)
+
+    scaler.tick([web], View(digest="", servers=(), backends={"web": queue}), token=1)
+
+    said = {key: value for (kind, key), value in told.gauges.items() if kind == "scaling"}
+    assert said["waiting web"] == 7
+    assert said["started web"] == 1
+    assert said["short web"] >= 1  # five are wanted, two allowed
+    assert said["blind web"] == 0
+    assert said["blind live"] > 0  # the proxy says nothing of live nodes here

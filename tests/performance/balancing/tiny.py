@@ -2,10 +2,12 @@
 
 import json
 import os
+import threading
 import time
 
 NODE = os.environ.get("PROTIPP_NODE_ID", "?")
 _asked = {"count": 0}
+_gates = {}
 
 
 def application(environ, start_response):
@@ -13,8 +15,13 @@ def application(environ, start_response):
     if path == "/healthz":
         return _answer(start_response, b"ok")
     _asked["count"] += 1
+    turn = str(_asked["count"])
     if path.startswith("/slow"):
         time.sleep(float(environ["QUERY_STRING"] or 0.2))
+    if path == "/held":  # until somebody asks this node for /release with the same query
+        _gate(environ).wait(60)
+    if path == "/release":
+        _gate(environ).set()
     if path == "/die" and environ["QUERY_STRING"] in {"", NODE}:
         os._exit(1)
     if path.startswith("/staff"):
@@ -39,7 +46,11 @@ def application(environ, start_response):
         return _answer(start_response, _count(), headers)
     told = {key: value for key, value in environ.items() if isinstance(value, str)}
     body = json.dumps({"node": NODE, "told": told, "method": environ["REQUEST_METHOD"]}).encode()
-    return _answer(start_response, body, [("X-Node", NODE)])
+    return _answer(start_response, body, [("X-Node", NODE), ("X-Turn", turn)])
+
+
+def _gate(environ):
+    return _gates.setdefault(environ["QUERY_STRING"], threading.Event())
 
 
 def _count():

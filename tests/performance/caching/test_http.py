@@ -18,6 +18,7 @@ from performance.caching import wsgi
 from performance.caching.bodies import Body
 from performance.caching.envelope import seal, unseal
 from performance.caching.services import (
+    cache,
     cached,
     cached_response,
     public_route,
@@ -247,6 +248,66 @@ def test_a_strange_host_goes_to_django_which_refuses_it(site):
     site.ask()
 
     assert site.ask(host="evil.example")["status"] == "400 Bad Request"
+
+
+@pytest.fixture
+def changing(settings, hearing):
+    """A route whose outdated answers may be given for 2 s, and a body that says its version."""
+    settings.ROOT_URLCONF = __name__
+    settings.ALLOWED_HOSTS = ["testserver"]
+    site = Site(wsgi_cache(WSGIHandler()), [])
+    site.version = 1
+    site.now_s = time.time()
+    hearing.clock = lambda: site.now_s
+    site.idle = hearing.workers.idle
+
+    @cached(
+        "api.changing", ttl_s=5, stale_s=30, memory_s=1, schema=bytes, cdn="public",
+        tags=lambda: ["odds"],
+    )  # fmt: skip
+    def api() -> bytes:
+        return b"version %d" % site.version
+
+    urlpatterns[:] = [path("api/board", lambda request: cached_response(request, api))]
+    public_route("/api/board", api, outdated_s=2)
+    site.ask()
+    return site
+
+
+def test_an_outdated_answer_is_given_once_more_while_the_next_is_made(changing, eventually):
+    changing.version = 2
+    changing.now_s += 1.5
+    cache.invalidate("odds")
+    once_more = changing.ask()
+    eventually(changing.idle)
+
+    assert once_more["body"] == b"version 1"
+    assert once_more["headers"]["Cache-Status"] == "ProTipp; hit; ttl=-1; detail=outdated; age=1"
+    assert once_more["headers"]["Cache-Control"].startswith("public, max-age=1, stale-while-reval")
+    assert "max-age=1, stale-while-revalidate=0" in once_more["headers"]["CDN-Cache-Control"]
+    assert changing.ask()["body"] == b"version 2"
+
+
+def test_an_outdated_answer_is_not_given_beyond_its_time(changing):
+    changing.version = 2
+    changing.now_s += 2.1
+    cache.invalidate("odds")
+
+    assert changing.ask()["body"] == b"version 2"
+
+
+def test_a_caller_inside_gets_nothing_outdated(changing):
+    changing.version = 2
+    cache.invalidate("odds")
+
+    assert changing.ask("unknown=1")["body"] == b"version 2"
+
+
+def test_nothing_outdated_is_given_while_a_strict_change_is_open(changing, hearing):
+    changing.version = 2
+    hearing.poison(["odds"], b"holder")
+
+    assert changing.ask()["body"] == b"version 2"
 
 
 def test_head_through_the_wrapper_has_no_body(site):

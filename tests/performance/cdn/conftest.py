@@ -11,10 +11,11 @@ class Edge(http.server.BaseHTTPRequestHandler):
     def do_PURGE(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.told.append((self.path, dict(self.headers)))
+        self.server.waits(self.path)
         is_json = "json" in self.headers.get("Content-Type", "")
         self.server.bodies.append(json.loads(body) if is_json else body or None)
         answer = self.server.body.encode()
-        self.send_response(self.server.status)
+        self.send_response(self.server.statuses.get(self.command, self.server.status))
         for name, value in self.server.says.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer)))
@@ -30,10 +31,12 @@ class Edge(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def recorder():
-    """Any HTTP service: `status`, `body` and `says` (headers) are its answer."""
+    """Any HTTP service: `status` (by method: `statuses`), `body` and `says` (headers) are its
+    answer, `waits(path)` what it does before it."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Edge)
     server.daemon_threads = True
-    server.told, server.bodies, server.status = [], [], 200
+    server.told, server.bodies, server.status, server.statuses = [], [], 200, {}
+    server.waits = lambda path: None
     server.body, server.says = "", {}
     server.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()

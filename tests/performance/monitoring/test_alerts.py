@@ -256,7 +256,7 @@ def test_a_rule_that_could_never_end_is_refused_with_its_reason():
 def test_the_seeded_rules_are_valid(seeded):
     rules = list(AlertRule.objects.all())
 
-    assert len(rules) == 12
+    assert len(rules) == 15
     causes = AlertRule.objects.get(name="API slow").inhibited_by
     assert {cause.name for cause in causes.all()} == {"Database slow", "Node silent"}
     for each in rules:

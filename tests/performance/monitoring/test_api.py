@@ -16,7 +16,7 @@ from performance.dashboard.models import AuditEntry
 from performance.monitoring import rollups, tokens, wire
 from performance.monitoring.histogram import Histogram
 from performance.monitoring.merging import Merged
-from performance.monitoring.models import AlertRule, AlertState, ApiToken
+from performance.monitoring.models import AlertRule, AlertSilence, ApiToken
 
 ROOT = "/api/v1/performance"
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -183,7 +183,7 @@ def test_acts_on_alerts_are_audited_and_need_a_csrf_token_from_a_session(api, st
     forged = browser.post(f"{ROOT}/alerts/{rule.pk}/acknowledge")
 
     assert silenced.status_code == 200, silenced.content
-    assert AlertState.objects.get(rule=rule).silenced_by == "ann"
+    assert AlertSilence.objects.get(rule=rule).by == "ann"
     assert refused.status_code == 409
     assert forged.status_code == 403
     assert error(forged)["field"] == "X-CSRFToken"
@@ -264,6 +264,7 @@ def test_it_is_all_on_the_one_openapi_page(db):
         for name in (
             "metrics", "summary", "series", "vitals", "alerts",
             "alerts/{alert_id}/acknowledge", "alerts/{alert_id}/silence",
+            "silences", "silences/{silence_id}/end", "mute-windows",
         )
     }  # fmt: skip
     assert "/api/v1/odds" in paths

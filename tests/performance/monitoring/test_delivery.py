@@ -18,6 +18,7 @@ from performance.monitoring.models import (
     AlertEvent,
     AlertMessage,
     AlertRule,
+    AlertSilence,
     AlertState,
 )
 from performance.monitoring.stepping import State
@@ -50,6 +51,11 @@ def rule(name, **fields):
 def move(rule, after, value=5.0):
     before = State(AlertState.objects.get(rule=rule).state)
     assert alerting.keep(alerting.Change(rule, before, after, value, "web-1", datetime.now(UTC)))
+
+
+def silence(**fields):
+    ends_at = datetime.now(UTC) + timedelta(minutes=5)
+    return AlertSilence.objects.create(ends_at=ends_at, reason="r", by="ann", **fields)
 
 
 def due_now():
@@ -154,14 +160,13 @@ def test_a_cause_that_fires_a_little_later_still_holds_its_consequence_back(chan
 
 def test_what_began_in_silence_is_told_after_it_and_never_ends_unheard(channel, receiver):
     quiet = rule("Quiet")
-    soon = datetime.now(UTC) + timedelta(minutes=5)
-    AlertState.objects.filter(rule=quiet).update(silenced_until=soon)
+    silence(rule=quiet)
     move(quiet, State.FIRING)
     move(quiet, State.OK)
     assert not AlertMessage.objects.exists()
     move(quiet, State.FIRING)
     assert telling.catch_up() == 0
-    AlertState.objects.filter(rule=quiet).update(silenced_until=datetime.now(UTC))
+    AlertSilence.objects.update(ends_at=datetime.now(UTC))
 
     assert telling.catch_up() == 1
     assert telling.catch_up() == 0

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 import redis
 
+from performance.core import asked
 from performance.core.stores import bus
-from performance.monitoring import clock, durations, live, wire
+from performance.monitoring import clock, durations, live, wire, worst
 from performance.monitoring.conf import MonitoringConf
 from performance.monitoring.recorder import StreamRecorder
 
@@ -173,3 +174,24 @@ def test_a_full_series_is_counted_at_once_and_an_idle_one_gives_its_place_away(m
     sample = recorder._swap(0, False)
     assert [row[:3] for row in sample.series] == [("sql", "y", "ok")]
     assert sample.dropped == 0
+
+
+class AskedOnce:
+    """What the queries room leaves on a request."""
+
+    def costliest(self, limit):
+        return [asked.Statement("f1", "SELECT ?" * 1000, 12, 0.5)][:limit]
+
+
+def test_a_kept_request_has_its_statements_and_their_text_is_sent_once(make_recorder):
+    recorder = make_recorder(slow_request_ms=10)
+    for _ in range(2):
+        spent = clock.Clock()
+        spent.request = SimpleNamespace()
+        asked.leave(spent.request, AskedOnce())
+        recorder.request("GET a", 200, 0.9, spent)
+    recorder.flush()
+
+    [sample] = sent()
+    assert [row.statements for row in sample.requests] == [[("f1", 12, 500.0)]] * 2
+    assert sample.statements == {"f1": ("SELECT ?" * 1000)[: worst.LONGEST_SQL]}

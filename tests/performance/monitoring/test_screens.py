@@ -16,7 +16,7 @@ from performance.monitoring.errors import RangeUnknown
 from performance.monitoring.heatmap import heatmap
 from performance.monitoring.histogram import Histogram
 from performance.monitoring.merging import Merged
-from performance.monitoring.models import Deploy
+from performance.monitoring.models import Deploy, SampleStatement
 from performance.monitoring.roller import Roller
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -45,8 +45,9 @@ def minutes(db):
         minute = rollups.Minute(at)
         slow = wire.SlowRequest(
             "GET /", 500 if number == 17 else 200, 100.0, 40.0, 3, 10.0, 7 + number % 2,
-            f"{number % 2}" * 16, "", 20.0, 5.0,
+            f"{number % 2}" * 16, "", 20.0, 5.0, [("f1", 10, 30.0), ("f2", 1, 10.0)],
         )  # fmt: skip
+        minute.statements = {"f1": "SELECT one", "f2": "SELECT two", "f3": "of none that was kept"}
         minute.add(merged(), [("web-1", slow)], f"{number + 1}-0")
         rollups.write_minute(minute, expected_id=last_id, newest=rollups.BEGINNING)
         last_id = f"{number + 1}-0"
@@ -72,6 +73,33 @@ def test_an_endpoints_page_says_where_its_time_goes():
     assert split == {"sql": 40.0, "cache": 10.0, "http": 20.0, "render": 5.0, "other": 25.0}
     assert {row["route"] for row in found["samples"]} == {"GET /"}
     assert screens.choose({"endpoint": "GET /never"})["whole"]["requests"] == 0
+
+
+@pytest.mark.usefixtures("minutes")
+def test_an_endpoints_page_shows_its_statements_the_costliest_first(client):
+    found = screens.choose({"endpoint": "GET /", "range": "1h"})
+
+    assert [
+        (row["sql"], row["times"], row["mean_ms"], row["share"]) for row in found["statements"]
+    ] == [("SELECT one", 10, 30.0, 0.75), ("SELECT two", 1, 10.0, 0.25)]
+    assert found["kept_requests"] == 9
+    html = client.get(f"{PAGE}?endpoint=GET%20/&range=1h").content.decode()
+    assert html.index("SELECT one") < html.index("SELECT two")
+    assert screens.choose({"endpoint": "GET /other"})["statements"] == []
+
+
+@pytest.mark.usefixtures("minutes")
+def test_the_text_of_a_statement_is_stored_once_and_goes_after_its_requests():
+    texts = SampleStatement.objects.order_by("fingerprint")
+    assert list(texts.values_list("sql", "seen_on")) == [
+        ("SELECT one", (NOW - timedelta(minutes=1)).date()),
+        ("SELECT two", (NOW - timedelta(minutes=1)).date()),
+    ]
+
+    rollups.prune(NOW + timedelta(days=13))
+    assert texts.count() == 2
+    rollups.prune(NOW + timedelta(days=17))
+    assert texts.count() == 0
 
 
 @pytest.mark.usefixtures("minutes")

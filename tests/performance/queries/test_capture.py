@@ -1,7 +1,8 @@
 import pytest
 from django.db import connection
+from django.http import HttpRequest
 
-from performance.core import context, signals
+from performance.core import asked, context, signals
 from performance.queries import capture, middleware
 
 
@@ -33,7 +34,7 @@ def ask(times, seconds=0.0):
 
 
 def served(view):
-    return middleware.count_queries(view)(None)
+    return middleware.count_queries(view)(HttpRequest())
 
 
 def test_each_statement_is_reported_under_its_route(db, recorded):
@@ -99,7 +100,7 @@ async def test_two_requests_at_once_keep_accounts_of_their_own():
         return capture.asked.get()
 
     handler = middleware.count_queries(view)
-    assert await handler(None) is not await handler(None)
+    assert await handler(HttpRequest()) is not await handler(HttpRequest())
 
 
 def test_the_account_is_closed_when_the_view_fails(db):
@@ -110,3 +111,24 @@ def test_the_account_is_closed_when_the_view_fails(db):
         served(view)
 
     assert capture.asked.get() is None
+
+
+def test_who_keeps_a_request_finds_its_costliest_shapes_on_it_and_no_value():
+    request = HttpRequest()
+
+    def view(request):
+        mine = capture.asked.get()
+        mine.add("SELECT a FROM t WHERE id = 7", 0.002)
+        mine.add("SELECT a FROM t WHERE id = 8", 0.003)
+        mine.add("SELECT b FROM t", 0.1)
+
+    middleware.count_queries(view)(request)
+    found = asked.of(request).costliest(5)
+
+    assert [(one.sql, one.times) for one in found] == [
+        ("SELECT b FROM t", 1),
+        ("SELECT a FROM t WHERE id = ?", 2),
+    ]
+    assert found[1].seconds == pytest.approx(0.005)
+    assert len(asked.of(request).costliest(1)) == 1
+    assert asked.of(HttpRequest()) is None
