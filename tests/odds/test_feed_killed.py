@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection
 
-from odds.models import FeedCursor, Opportunity, OutboxMessage, Price, PriceChange
+from odds.models import FeedCursor, Opportunity, OutboxMessage, PriceChange
 from performance.core import stores
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timed]
@@ -217,7 +217,16 @@ def generation(tag: str) -> bytes | None:
 
 def check_history() -> None:
     """The last line of each price's history is the price."""
-    for price in Price.objects.all():
-        last = PriceChange.objects.filter(price_id=price.pk).order_by("-recorded_at").first()
-        assert last is not None
-        assert last.price == (None if price.suspended_at else price.price)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT p.id, p.price, p.suspended_at, c.price
+            FROM odds_price p LEFT JOIN LATERAL (
+                SELECT price, price_id FROM odds_pricechange WHERE price_id = p.id
+                ORDER BY recorded_at DESC LIMIT 1
+            ) c ON true
+            WHERE c.price_id IS NULL OR c.price IS DISTINCT FROM
+                CASE WHEN p.suspended_at IS NULL THEN p.price END
+            """
+        )
+        assert cursor.fetchall() == []
