@@ -7,20 +7,22 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 from django.utils import timezone
 
-from performance.balancing import autoscaling, decisions, load_testing, planning, replaying
+from performance.balancing import decisions, load_testing, planning
 from performance.balancing.announce import Heartbeat
 from performance.balancing.arrivals import wsgi_arrivals
 from performance.balancing.balancer import STATUS_KEY
 from performance.balancing.conf import POLICIES, conf
-from performance.balancing.errors import BalancingError, LastNode, OutOfBounds, UnknownNode
+from performance.balancing.counting import Autoscaler
+from performance.balancing.dry_run import DryRun
+from performance.balancing.errors import BalancingError, LastNode, UnknownNode
 from performance.balancing.floors import fixture_options, register_floor
 from performance.balancing.health import Losses, asgi_healthz, wsgi_healthz
-from performance.balancing.installing import haproxy_binary, proxy_command, render_proxy
+from performance.balancing.installing import haproxy_binary, proxy_command, render_proxy, site_in
 from performance.balancing.leading import run_balancer
 from performance.balancing.models import (
     Decision,
@@ -31,7 +33,6 @@ from performance.balancing.models import (
     Steering,
 )
 from performance.balancing.nodes import KINDS, Node
-from performance.balancing.recordings import samples
 from performance.balancing.registry import Registry
 from performance.balancing.site import Site
 from performance.balancing.steering import HEAVIEST, steered
@@ -49,6 +50,7 @@ __all__ = [
     "autoscaler",
     "balancer",
     "drain",
+    "dry_run",
     "fixture_options",
     "haproxy_binary",
     "latest_decisions",
@@ -231,46 +233,6 @@ class LoadBalancer:
         return set_weights()
 
 
-class Autoscaler:
-    """How many nodes there should be: by demand, or as a person says."""
-
-    def set(self, kind: str, count: int, *, by: str) -> str:
-        """Hold this many nodes of a kind until `release`; OutOfBounds beyond the settings."""
-        _refuse_unknown_kind(kind)
-        low, high = conf().bounds(kind)
-        if not low <= count <= high:
-            raise OutOfBounds(kind, count, low, high)
-        before = ScaleTarget.objects.filter(kind=kind).values_list("count", flat=True).first()
-        ScaleTarget.objects.update_or_create(kind=kind, defaults={"count": count, "by": by})
-        decisions.record(
-            "pin", kind=kind, before=before, after=count, by=by, reason=f"{count} asked for"
-        )
-        return f"{count} {kind} nodes are held from now on, whatever the demand."
-
-    def release(self, kind: str, *, by: str) -> str:
-        """Let demand decide again."""
-        _refuse_unknown_kind(kind)
-        deleted, _ = ScaleTarget.objects.filter(kind=kind).delete()
-        if not deleted:
-            return f"Demand decides over {kind} nodes already."
-        decisions.record("pin", kind=kind, by=by, reason="given back to the autoscaler")
-        return f"Demand decides over {kind} nodes again."
-
-    def replay(self, lines: TextIO, kind: str = "web", boot_s: float = 5.0) -> replaying.Replay:
-        """Play a recorded demand, one JSON object a line, through the scaler's own rules.
-
-        Each has `at_s` and `in_use`, and may have `queued`, `queue_ms` and `cpu_ratio`.
-        BalancingError names the first line that cannot be read.
-        """
-        _refuse_unknown_kind(kind)
-        return replaying.replay(samples(lines), autoscaling.policy_of(conf(), kind), boot_s)
-
-
-def _refuse_unknown_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise BalancingError(f"There are no {kind!r} nodes; the kinds are: {', '.join(KINDS)}.")
-
-
 balancer = LoadBalancer()
 autoscaler = Autoscaler()
 
@@ -284,6 +246,11 @@ load_test = balancer.load_test
 
 def drain(node_id: str, *, by: str, stop: bool = True) -> str:
     return balancer.drain(node_id, by=by, stop=stop)
+
+
+def dry_run(directory: Path) -> DryRun:
+    """Return what tells, round by round, what a balancer of this proxy would do."""
+    return DryRun(site_in(directory), stores.bus(), conf())
 
 
 def scale(kind: str, count: int | None, *, by: str) -> str:

@@ -21,7 +21,7 @@ from performance.balancing.conf import BalancingConf
 from performance.balancing.errors import LastNode, OutOfBounds, UnknownNode
 from performance.balancing.executor import LocalExecutor
 from performance.balancing.installing import haproxy_binary
-from performance.balancing.models import Decision, DrainOrder
+from performance.balancing.models import Decision, DrainOrder, ScaleTarget
 from performance.balancing.nodes import Node
 from performance.balancing.registry import Registry
 from performance.core import stores
@@ -263,6 +263,30 @@ def test_the_commands_report_and_refuse(world):
     for wrong in ("web", "web=x", "db=2", "web=99"):
         with pytest.raises(CommandError):
             call_command("scale", wrong)
+
+
+def test_a_dry_run_tells_what_would_be_done_and_does_nothing(world):
+    two = world("web-1", "web-2", executor=False)
+    rows = (Decision.objects.count(), DrainOrder.objects.count(), ScaleTarget.objects.count())
+    file = two.cluster.site.config_path.read_text()
+    two.cluster.start_node("web-3")
+    two.announce()
+    out = io.StringIO()
+    call_command("balance", directory=two.cluster.directory, dry_run=2, stdout=out)
+    call_command("scale", "web=3", "live=auto", dry_run=True, stdout=out)
+    text = out.getvalue()
+
+    assert text.count("web/web-3 would be changed: add") == 2
+    assert "web: 3 nodes, none would be started or stopped" in text
+    assert "web: 2 nodes, 1 would be started." in text
+    assert "live: demand would decide" in text
+    assert two.cluster.site.config_path.read_text() == file
+    assert set(two.cluster.runtime.view().of("web")) == {"web-1", "web-2"}
+    assert rows == (
+        Decision.objects.count(), DrainOrder.objects.count(), ScaleTarget.objects.count()
+    )  # fmt: skip
+    with pytest.raises(CommandError, match="allowed are 2 to 4"):
+        call_command("scale", "web=9", dry_run=True)
 
 
 def test_balance_without_a_proxy_folder_names_the_setting(monkeypatch):

@@ -135,6 +135,7 @@ def test_a_page_is_live_and_says_so_when_it_is_not(tab, site):
     tab.click("a.button.primary")
     expect(status).to_have_text("live")
     tab.click("#logout-form button")
+    expect(tab.locator("body")).to_contain_text("Log in again")
     tab.go_back()
     assert "requests_per_s" not in tab.content()
     assert tab.problems == []

@@ -20,6 +20,9 @@ class Command(BaseCommand):
         parser.add_argument("targets", nargs="*", metavar="KIND=COUNT", help="web=3 live=auto")
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
         parser.add_argument(
+            "--dry-run", action="store_true", help="say what the targets would do, and do nothing"
+        )
+        parser.add_argument(
             "--replay", metavar="FILE", help="JSON lines with at_s, in_use, queued; - is stdin"
         )
         parser.add_argument("--kind", default="web", help="whose rules a replay uses")
@@ -35,14 +38,19 @@ class Command(BaseCommand):
                 self._replay(options["replay"], options["kind"], options["boot_s"], options["json"])
             else:
                 for kind, count in [_parse(target) for target in targets]:
-                    self._scale(kind, count, options["json"])
+                    self._scale(kind, count, options["json"], dry_run=options["dry_run"])
         except PerformanceError as error:
             raise CommandError(str(error)) from error
 
-    def _scale(self, kind: str, count: int | None, as_json: bool) -> None:
-        said = services.scale(kind, count, by=getpass.getuser())
+    def _scale(self, kind: str, count: int | None, as_json: bool, *, dry_run: bool) -> None:
+        if dry_run:
+            there = [node for node in services.nodes() if node["kind"] == kind]
+            present = sum(not node["draining"] for node in there)
+            said = services.autoscaler.preview(kind, count, present)
+        else:
+            said = services.scale(kind, count, by=getpass.getuser())
         if as_json:
-            said = json.dumps({"kind": kind, "count": count, "said": said})
+            said = json.dumps({"kind": kind, "count": count, "dry_run": dry_run, "said": said})
         self.stdout.write(said)
 
     def _replay(self, name: str, kind: str, boot_s: float, as_json: bool) -> None:
