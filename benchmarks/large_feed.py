@@ -41,6 +41,7 @@ def main(seconds: float, changes_a_s: int) -> None:
     django.setup()
     from django.db import connection
 
+    from benchmarks import large_queries
     from odds.services import ingest
 
     with connection.cursor() as cursor:
@@ -50,6 +51,7 @@ def main(seconds: float, changes_a_s: int) -> None:
     chance = random.Random(5)
     batch_ms: list[float] = []
     changed, started = 0, time.monotonic()
+    cpu_s, server_cpu_s = time.process_time(), large_queries.server_cpu_s()
     sys.stdout.write("moving\n")
     sys.stdout.flush()
     while (now := time.monotonic()) < started + seconds:
@@ -60,7 +62,13 @@ def main(seconds: float, changes_a_s: int) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
     took_s = time.monotonic() - started
     percent = statistics.quantiles(batch_ms, n=100)
-    found = {"changes_a_s": changed / took_s, "p50_ms": percent[49], "p99_ms": percent[98]}
+    found = {
+        "changes_a_s": changed / took_s,
+        "p50_ms": percent[49],
+        "p99_ms": percent[98],
+        "node_cpu_ms": (time.process_time() - cpu_s) * 1e3 / len(batch_ms),
+        "server_cpu_ms": (large_queries.server_cpu_s() - server_cpu_s) * 1e3 / len(batch_ms),
+    }
     sys.stdout.write(json.dumps(found) + "\n")
 
 

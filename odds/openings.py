@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from odds import screening
 from odds.arbitrage import Arbitrage, find_arbitrage
 from odds.books import Offer
 from odds.conf import conf
@@ -118,7 +119,8 @@ def recompute(touched: Mapping[int, Iterable[str]], *, at: datetime) -> Moves:
     """Find the arbitrages of these events' markets (event id: markets) and store what they became.
 
     The caller's transaction has the events locked. Takes two statements when none of the events is
-    to come, three to five otherwise, whatever their number; about 10 us of arithmetic a market.
+    to come, three to six otherwise, whatever their number; about 10 us of arithmetic a market, and
+    more of the few that may hold an arbitrage.
     """
     if not touched:
         return Moves()
@@ -156,6 +158,9 @@ def _find(
 ) -> dict[Place, tuple[Arbitrage, str]]:
     """Return each arbitrage with its legs as JSON."""
     oldest = at - timedelta(seconds=conf().max_price_age_s)
+    asked = screening.possible(cursor, asked, oldest)
+    if not asked:
+        return {}
     cursor.execute(PRICES, [[one[0] for one in asked], [one[1] for one in asked], oldest])
     offers: dict[tuple[int, str], list[Offer]] = defaultdict(list)
     confirmed: dict[tuple[int, str, str, str, Decimal | None], datetime] = {}
