@@ -43,6 +43,9 @@ BENCHMARKS = {
     "edge_hits": "The edge: hits, purges, cold clients",
     "publishing_speed": "Publishing static files to S3",
     "cold_load": "A page's first load over a slow link",
+    "live_sockets": "Thousands of sockets and a broadcast each second",
+    "node_throughput": "One, two and four web nodes, and what the proxy adds",
+    "scaling_step": "A step of users, and the autoscaler",
 }
 
 

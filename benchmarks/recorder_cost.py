@@ -44,6 +44,7 @@ def run(report: Report) -> None:
     bus = mock.Mock()
     recorder = StreamRecorder(node="bench", process="web", bus=lambda: bus, conf=MonitoringConf())
     recorder._stop.set()  # no thread: only the calls are measured
+    recorder._watches_growth = False  # as in a process whose memory has not grown for a minute
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}
 
     def application(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:

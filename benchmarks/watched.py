@@ -117,6 +117,7 @@ class Ours:
             node="bench", process="web", bus=lambda: bus, conf=MonitoringConf()
         )
         recorder._stop.set()  # no thread: `send` does what it would do once a second
+        recorder._watches_growth = False  # as in a process whose memory has not grown for a minute
         signals.install(recorder)
         self.wrappers = connection.execute_wrappers
         self.bare = WSGIHandler()

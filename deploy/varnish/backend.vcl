@@ -12,7 +12,7 @@ backend origin {
         .timeout = 1s;
         .window = 3;
         .threshold = 2;
-        .initial = 2;
+        .initial = 0;  # /edge-ready says 200 only once the origin has answered
     }
 }
 

@@ -7,6 +7,7 @@ vcl 4.1;
 
 import purge;
 import std;
+import var;
 import xkey;
 
 include "backend.vcl";
@@ -15,7 +16,6 @@ sub vcl_recv {
     if (req.restarts == 0) {
         unset req.http.X-Edge-Fresh;
         unset req.http.X-Edge-Stale;
-        unset req.http.X-Edge-Ready;
         if (req.method == "PURGE") {
             call allow_purge;
         }
@@ -25,19 +25,19 @@ sub vcl_recv {
     if (req.url == "/edge-health") {
         return (synth(200, "well"));
     }
-    if (req.url == "/edge-ready" && req.method == "GET") {
-        # Well, and it has met the origin: one that starts anew waits for that, and one that holds
-        # answers stays ready when the origin is gone, so that they are given out stale.
-        set req.http.X-Edge-Ready = "1";
-        set req.url = "/healthz";
+    if (req.url == "/edge-ready") {
+        call tell_readiness;
     }
     if (req.method == "PURGE") {
         call forget;
     }
+    # What nothing stale can stand in for is asked whatever the last probe said.
     if (req.method != "GET" && req.method != "HEAD") {
+        set req.backend_hint = straight;
         return (pass);
     }
     if (req.http.Authorization || req.http.Cookie ~ "(^|; *)sessionid=") {
+        set req.backend_hint = straight;
         return (pass);  # somebody in particular asks
     }
     set req.grace = 3650d;  # no limit but the answer's own; a restart keeps what was set before
@@ -62,6 +62,18 @@ sub choose_encoding {
     } else {
         unset req.http.Accept-Encoding;
     }
+}
+
+# Well, and it has met the origin: one that starts anew waits for that, and one that holds answers
+# stays ready when the origin is gone, so that they are given out stale.
+sub tell_readiness {
+    if (std.healthy(origin)) {
+        var.global_set("met", "yes");
+    }
+    if (var.global_get("met") == "yes") {
+        return (synth(200, "ready"));
+    }
+    return (synth(503, "The origin was not met yet"));
 }
 
 # --- purges ------------------------------------------------------------------------------------
@@ -106,9 +118,6 @@ sub forget_one {
 sub vcl_hash {
     # Without the host: the site has one content, and no made-up host may fill the memory.
     hash_data(req.url);
-    if (req.http.X-Edge-Ready) {
-        hash_data("ready");
-    }
     return (lookup);
 }
 
@@ -117,7 +126,7 @@ sub vcl_hit {
         call forget_one;
     }
     # Older than its stale-while-revalidate: then people wait for a new one, while there is one.
-    if (obj.ttl < 0s && !req.http.X-Edge-Stale && !req.http.X-Edge-Fresh && !req.http.X-Edge-Ready
+    if (obj.ttl < 0s && !req.http.X-Edge-Stale && !req.http.X-Edge-Fresh
         && std.healthy(req.backend_hint)
         && obj.ttl + std.duration(obj.http.X-Edge-SWR, 0s) < 0s) {
         set req.http.X-Edge-Fresh = "1";
@@ -149,12 +158,6 @@ sub vcl_backend_response {
         set beresp.ttl = 0s;
         set beresp.grace = 0s;
         set beresp.uncacheable = true;
-        return (deliver);
-    }
-    if (bereq.http.X-Edge-Ready && beresp.status == 200) {
-        unset beresp.http.Set-Cookie;
-        set beresp.ttl = 1s;
-        set beresp.grace = 3650d;
         return (deliver);
     }
     call refuse_private;
@@ -233,7 +236,7 @@ sub vcl_deliver {
 }
 
 sub vcl_synth {
-    if (resp.status == 503 && !req.http.X-Edge-Stale
+    if (resp.status == 503 && !req.http.X-Edge-Stale && req.url != "/edge-ready"
         && (req.method == "GET" || req.method == "HEAD")) {
         unset req.http.X-Edge-Fresh;
         set req.http.X-Edge-Stale = "1";  # anything old is better, if there is anything

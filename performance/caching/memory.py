@@ -192,18 +192,22 @@ class Memory:
 
     def pass_time(self, seconds: float) -> None:
         """Let every entry be `seconds` older, for a test's clock."""
-        for entry in list(self._entries.values()):
+        for entry in self._all():
             entry.until -= seconds
+
+    def _all(self) -> list[Entry]:
+        """Return all of one moment: a walk that another thread's store crosses is an error."""
+        return list(self._entries.copy().values())
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def held_bytes(self) -> int:
-        return sum(_weight(None, entry) for entry in self._entries.values())
+        return sum(_weight(None, entry) for entry in self._all())
 
     def oldest_s(self, now_s: float) -> float:
         """Return the age in seconds of the oldest value that may still be served; 0 for none."""
         now = time.monotonic()
-        entries = [entry for entry in self._entries.values() if entry.until >= now]
+        entries = [entry for entry in self._all() if entry.until >= now]
         return max((now_s - entry.created_s for entry in entries), default=0.0)

@@ -32,8 +32,7 @@ PAGE_BUDGETS = {
 HINTS = {
     "/": ("odds/css/site.css", "odds/js/live-odds.js"),
     "/api/": (),
-    "/admin/": ("performance/css/staff.css",),
-    "/admin/performance/": ("performance/css/live-page.css",),
+    "/admin/": (),  # its one style is the first thing that its pages say
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -40,7 +41,7 @@ def wsgi_monitor(application: WsgiApplication, recorder: StreamRecorder) -> Wsgi
 
         def start(line: str, *args: Any) -> Any:
             nonlocal status
-            status = int(line[:3])
+            status = _status(line)
             return start_response(line, *args)
 
         try:
@@ -54,6 +55,12 @@ def wsgi_monitor(application: WsgiApplication, recorder: StreamRecorder) -> Wsgi
             recorder.request(label, status, seconds, spent)
 
     return monitored
+
+
+@lru_cache(maxsize=1024)
+def _status(line: str) -> int:
+    """Read a status line such as `200 OK`; they are few, and an int of text is dear."""
+    return int(line[:3])
 
 
 def asgi_monitor(application: AsgiApplication, recorder: StreamRecorder) -> AsgiApplication:

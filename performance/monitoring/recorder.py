@@ -27,9 +27,15 @@ from performance.monitoring.worst import Worst
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
+GROWS_FROM_S = 0.005
+"""A request that took so long is always asked whether the memory has reached a new peak."""
+WATCHED_S = 60.0
+QUICK = "(quick requests)"
+"""To whom growth belongs that was found when nobody looked at single requests."""
 BUILD = os.environ.get("PROTIPP_BUILD", "")[:40]
 
 _current_clock = clock.current.get
+_CLASSES = {status: clock.STATUS_CLASSES[status // 100] for status in range(100, 600)}
 
 _alive: weakref.WeakSet[StreamRecorder] = weakref.WeakSet()
 
@@ -68,6 +74,8 @@ class StreamRecorder:
         self._cpu_s = time.process_time()
         self._cost_ms = 0.0
         self._peak_kb = _peak_kb()
+        self._watches_growth = True
+        self._grown_at_s = time.monotonic()
 
     # --- the hot path ---------------------------------------------------------------------------
 
@@ -112,8 +120,15 @@ class StreamRecorder:
         self, label: str, status: int, seconds: float, spent: clock.Clock | None = None
     ) -> None:
         """Count one request; keep it as a sample when it failed or is among its route's slowest."""
-        self._add(("request", label, clock.STATUS_CLASSES.get(status // 100, "5xx")), seconds)
-        if _peak_kb() > self._peak_kb:
+        series = ("request", label, _CLASSES.get(status, "5xx"))
+        try:
+            durations = self._lists[series]
+        except (KeyError, TypeError):
+            durations = self._admit(series)
+        durations.append(seconds)
+        if len(durations) >= FULL:
+            self._durations.count(series)
+        if (seconds >= GROWS_FROM_S or self._watches_growth) and _peak_kb() > self._peak_kb:
             self._grown(label)
         if spent is None:
             return
@@ -137,17 +152,21 @@ class StreamRecorder:
         with self._lock:
             now_kb = _peak_kb()
             grown_kb, self._peak_kb = now_kb - self._peak_kb, now_kb
+            self._grown_at_s = time.monotonic()
+        self._watches_growth = True
         if grown_kb > 0:
             self.count("memory_growth", label, grown_kb * 1024)
 
-    def _add(self, series: wire.SeriesKey, seconds: float) -> None:
-        try:
-            durations = self._lists[series]
-        except (KeyError, TypeError):
-            durations = self._admit(series)
-        durations.append(seconds)
-        if len(durations) >= FULL:
-            self._durations.count(series)
+    def _look_for_growth(self) -> None:
+        """Once a second: what grew in quick requests that nobody looked at, and for how long more.
+
+        To ask for the peak costs a quarter of all that a request costs here, so quick ones are
+        asked only while there is something to be found: for a minute after each growth.
+        """
+        if _peak_kb() > self._peak_kb:
+            self._grown(QUICK)
+        elif time.monotonic() - self._grown_at_s > WATCHED_S:
+            self._watches_growth = False
 
     def _admit(self, series: wire.SeriesKey) -> list[float]:
         if self._thread is None:
@@ -203,6 +222,7 @@ class StreamRecorder:
             return sent
 
     def _swap(self, lag_ms: float, leaving: bool) -> wire.Sample:
+        self._look_for_growth()
         with self._lock:
             counts, self._counts = self._counts, {}
             dropped, self._dropped = self._dropped, 0

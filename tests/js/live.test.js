@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { series } from "../../static/performance/js/chart.js";
+import { alone, series } from "../../static/performance/js/chart.js";
 import * as format from "../../static/performance/js/format.js";
 import { follow } from "../../static/performance/js/live.js";
 import { createCacheStatus } from "../../static/performance/js/useCacheStatus.js";
@@ -184,4 +184,11 @@ test("numbers read as on the server", () => {
   assert.deepEqual([512, 1536, 3.2 * 1024 ** 2].map(bytes), ["512 B", "1.5 KB", "3.2 MB"]);
   assert.deepEqual([null, 4, 180, 7200, 432000].map(age), ["never", "4 s", "3 min", "2 h", "5 d"]);
   assert.deepEqual([ratio(0.963), count(12400), clock(0)], ["96.3 %", "12,400", "00:00:00"]);
+});
+
+test("a value with silence on both sides is a dot, one that a line goes through is not", () => {
+  const places = (values) => alone({ data: [[], values] }, 1);
+  assert.deepEqual(places([1, null, 2, 3, null, 4]), [0, 5]);
+  assert.deepEqual(places([null, 7, undefined]), [1]);
+  assert.equal(places([1, 2, 3]), null);
 });

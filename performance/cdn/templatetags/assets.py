@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django import template
-from django.templatetags.static import static
+from django.template.base import Parser, Token
+from django.templatetags.static import StaticNode, static
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -77,6 +78,18 @@ def second_chance() -> SafeString:
     return format_html(
         '<script src="{}" data-edge="{}"></script>', services.origin_url(SCRIPT), edge
     )
+
+
+class OriginStaticNode(StaticNode):
+    @classmethod
+    def handle_simple(cls, path: str) -> str:
+        return services.origin_url(path)
+
+
+@register.tag
+def origin_static(parser: Parser, token: Token) -> StaticNode:
+    """`{% static %}` that never leads to the edge: for what stands before `second_chance`."""
+    return OriginStaticNode.handle_token(parser, token)
 
 
 SCRIPT = "performance/js/second-chance.js"

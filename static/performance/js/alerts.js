@@ -3,21 +3,20 @@ import { actLink } from "./acts.js";
 import { badge, bind, element, page, table } from "./page.js";
 
 const RULES = [
-  { heading: true, cell: (row) => row.name },
+  { className: "nowrap", heading: true, cell: (row) => row.name },
   { cell: (row) => badge(row.state_text, row.level) },
   { className: "num", cell: (row) => row.value_text },
   { className: "num", cell: (row) => `${row.comparison} ${row.limit_text}` },
   { className: "mono clip narrow-hide", cell: (row) => row.subject || null },
-  { cell: (row) => row.taken_text || null },
-  { className: "wraps", cell: (row) => row.held_text || null },
-  { className: "acts-cell", cell: acts },
+  { className: "wraps", cell: (row) => [row.taken_text, row.held_text].filter(Boolean).join("; ") || null },
+  { cell: acts },
 ];
 
 const SILENCES = [
   { heading: true, cell: (row) => row.what },
   { cell: (row) => badge(row.state, row.level) },
-  { className: "num", cell: (row) => row.starts_at },
-  { className: "num", cell: (row) => row.ends_at },
+  { className: "nowrap", cell: (row) => row.starts_at },
+  { className: "nowrap", cell: (row) => row.ends_at },
   { className: "wraps", cell: (row) => row.reason },
   { cell: (row) => row.by || null },
   { cell: (row) => row.can_end ? actLink("alerts.end_silence", { silence: row.id }, "End") : null },
@@ -25,7 +24,7 @@ const SILENCES = [
 
 const WINDOWS = [
   { heading: true, cell: (row) => row.name },
-  { cell: (row) => row.when },
+  { className: "nowrap", cell: (row) => row.when },
   { cell: (row) => badge(row.state, row.level) },
   { cell: (row) => row.what },
 ];
@@ -37,9 +36,9 @@ const CAUSES = [
 ];
 
 const EVENTS = [
-  { className: "num", cell: (row) => row.at },
+  { className: "nowrap", cell: (row) => row.at },
   { cell: (row) => row.event },
-  { cell: (row) => row.text },
+  { className: "wraps", cell: (row) => row.text },
   { cell: (row) => row.by || null },
 ];
 

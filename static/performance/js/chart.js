@@ -166,7 +166,11 @@ function drawMarks(plot, marks) {
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
-    ctx.fillText(label, x + 4 * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
+    // Beside its line, on the side where there is room: the whole name is to be read.
+    const gap = 4 * devicePixelRatio;
+    const fits = x + gap + ctx.measureText(label).width < bbox.left + bbox.width;
+    ctx.textAlign = fits ? "left" : "right";
+    ctx.fillText(label, fits ? x + gap : x - gap, bbox.top + 11 * devicePixelRatio);
   }
   ctx.restore();
 }
@@ -217,9 +221,17 @@ function drawnAs({ label, token = "accent", kind = "line" }, format) {
     fill: kind === "area" ? colour(token, 0.14) : undefined,
     dash: kind === "dashed" ? [5, 4] : undefined,
     spanGaps: false,
-    points: { show: false },
+    points: { show: false, size: 5, filter: alone },
     value: (plot, value) => (value === null || value === undefined ? "–" : format(value)),
   };
+}
+
+/** The places of values with silence on both sides: no line goes through them, so they are dots. */
+export function alone(plot, line) {
+  const values = plot.data[line];
+  const empty = (at) => values[at] === null || values[at] === undefined;
+  const found = values.map((_, at) => at).filter((at) => !empty(at) && empty(at - 1) && empty(at + 1));
+  return found.length ? found : null;
 }
 
 /** The theme has changed: colours are read anew. */

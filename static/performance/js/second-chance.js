@@ -6,11 +6,7 @@
   const edge = document.currentScript.dataset.edge;
   const tried = new Set();
 
-  addEventListener("error", ({ target }) => rescue(target), true); // errors of elements do not bubble
-  // The admin's first style stands before this script, which waits for it: it may have failed by now.
-  for (const link of document.querySelectorAll("link[rel=stylesheet]")) if (!link.sheet) rescue(link);
-
-  function rescue(target) {
+  addEventListener("error", ({ target }) => {
     const attribute = target instanceof HTMLLinkElement ? "href" : "src";
     const address = target instanceof Element ? target[attribute] : undefined;
     if (typeof address !== "string" || !address.startsWith(`${edge}/`) || tried.has(address)) return;
@@ -20,7 +16,7 @@
     else if (target instanceof HTMLLinkElement && target.rel !== "stylesheet") target.remove();
     else if (target instanceof HTMLImageElement) picture(target, again);
     else target[attribute] = again;
-  }
+  }, true); // errors of elements do not bubble, and are caught on their way down only
 
   /** A script that failed stays failed: only another element is fetched anew. */
   function replace(old, address) {

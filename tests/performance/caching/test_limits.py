@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from performance.caching import memory
 from performance.caching import runtime as runtimes
 from performance.caching.services import (
     LoaderTooSlow,
@@ -204,3 +205,32 @@ def test_switched_off_every_read_computes_and_nothing_is_kept(settings):
     assert [off("a"), *off.many([("a",)]), off.refresh("a")] == ["a"] * 3
     assert len(calls) == 3
     assert not stores.cache_store().keys("*:v:off:*")
+
+
+def test_what_memory_holds_is_counted_while_others_store():
+    held = memory.Memory(max_bytes=2**20, max_entries=2_000)
+    entry = memory.Entry(
+        "value", until=time.monotonic() + 60, cells=(), created_s=0.0, fresh_until_s=0.0,
+        ends_s=0.0, cost_us=1, weight=10,
+    )  # fmt: skip
+    over = threading.Event()
+
+    def store():
+        number = 0
+        while not over.is_set():
+            held.put((str(number % 5_000),), entry)
+            held.drop((str((number * 7) % 5_000),))
+            number += 1
+
+    threads = [threading.Thread(target=store) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        ages = {held.oldest_s(1.0) for _ in range(200)}
+        assert held.held_bytes > 0
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+    assert ages <= {0.0, 1.0}

@@ -277,6 +277,16 @@ def test_a_module_is_preloaded_with_what_it_loads_at_once(page, built, entry, na
     assert re.findall(r'href="/static/([^"]+)"', html) == [hashed(built, name) for name in names]
 
 
+def test_what_stands_before_the_second_chance_comes_from_the_origin(page, built, settings):
+    settings.PERFORMANCE = {"CDN": {"base_url": "https://edge.example"}}
+    found = hashed(built, "look.css")
+
+    assert (
+        page('{% load static %}{% static "look.css" %}') == f"https://edge.example/static/{found}"
+    )
+    assert page('{% origin_static "look.css" %}') == f"/static/{found}"
+
+
 def test_without_esbuild_modules_stay_apart_and_are_preloaded_together(
     tmp_path, monkeypatch, caplog
 ):

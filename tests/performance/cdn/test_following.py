@@ -39,7 +39,7 @@ def family(edge, gatherer, transactional_db):
             del runtimes.families()[name]
 
 
-def until(true, within_s=5.0):
+def until(true, within_s=30.0):
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it did not become true in time"
@@ -86,11 +86,13 @@ def test_many_batches_at_once_are_one_purge(family, edge):
 
 def test_a_moving_market_writes_at_most_a_row_a_second_for_each_process(family, edge):
     began = time.monotonic()
-    while time.monotonic() - began < 2.2:
-        cache.invalidate("sport:a")
-        time.sleep(0.02)
 
-    assert 2 <= Purge.objects.count() <= 4
+    def third():
+        cache.invalidate("sport:a")
+        return Purge.objects.count() >= 3
+
+    until(third)
+    assert Purge.objects.count() <= time.monotonic() - began + 2
 
 
 def test_a_soft_invalidation_lets_the_edge_serve_it_stale(family, edge):

@@ -31,7 +31,7 @@ def api(recorder, settings):
             "token": "secret-key",
             "api_url": recorder.address,
             "base_url": "https://odds.example.com",
-            "timeout_s": 0.5,
+            "timeout_s": 5,
         }
         settings.PERFORMANCE = {"CDN": own | options}
         return choosing.provider()

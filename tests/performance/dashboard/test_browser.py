@@ -25,6 +25,7 @@ from performance.dashboard.routing import websocket_urlpatterns
 
 from .conftest import PASSWORD, Demo
 
+expect.set_options(timeout=30_000)  # a busy machine draws late
 DEMO = Path(__file__).parent / "demo"
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -124,7 +125,7 @@ def test_a_page_is_live_and_says_so_when_it_is_not(tab, site):
 
     expect(tab.locator("[data-bind=rate]")).to_have_text("99")
     shoot(tab, "demo-dark")
-    expect(status).to_contain_text("no data since", timeout=8_000)
+    expect(status).to_contain_text("no data since")
 
     shoot_all(tab)
     tab.fill("[name=name]", "bell")

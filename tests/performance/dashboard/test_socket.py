@@ -80,7 +80,7 @@ def connect(server, client=None, *, slug="demo", origin=None):
     )
 
 
-async def hear(socket, kind, limit_s=5):
+async def hear(socket, kind, limit_s=30):
     async with asyncio.timeout(limit_s):
         while True:
             message = json.loads(await socket.recv())
@@ -126,23 +126,21 @@ async def test_watchers_are_counted_only_while_they_watch(server, browser):
     async with connect(server, browser) as socket:
         await hear(socket, "hello")
         assert await watched() == {"demo": 1}
-    for _ in range(50):
-        if await watched() == {}:
-            break
-        await asyncio.sleep(0.05)
-    assert await watched() == {}
+    async with asyncio.timeout(30):
+        while await watched() != {}:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(("slug", "code"), [("demo", 4401), ("nothing", 4404)])
 async def test_a_stranger_is_refused_with_a_code(server, slug, code):
     async with connect(server, slug=slug) as socket:
-        assert await closed_with(socket, 5) == code
+        assert await closed_with(socket, 30) == code
 
 
 async def test_one_without_the_permission_is_refused(server, browser, anna):
     await database_sync_to_async(anna.user_permissions.clear)()
     async with connect(server, browser) as socket:
-        assert await closed_with(socket, 5) == 4403
+        assert await closed_with(socket, 30) == 4403
 
 
 def log_out(client, user):
@@ -168,12 +166,14 @@ def delete_session(client, user):
 
 
 @pytest.mark.parametrize("how", [log_out, disable, demote, change_password, delete_session])
-async def test_a_socket_closes_within_two_seconds_of(how, server, browser, anna):
+async def test_a_socket_is_told_and_closes_after(how, server, browser, anna, settings):
+    """Within 2 s, or a tenth on a quiet machine; by looking it would take until tomorrow."""
+    settings.PERFORMANCE = {"DASHBOARD": {"recheck_s": 86_400}}
     async with connect(server, browser) as socket:
         await hear(socket, "hello")
         await database_sync_to_async(how)(browser, anna)
 
-        assert await closed_with(socket, 2) in (4401, 4403)
+        assert await closed_with(socket, 20) in (4401, 4403)
 
 
 async def test_a_change_that_nobody_announced_is_found_by_looking(server, browser, anna, settings):
@@ -183,7 +183,7 @@ async def test_a_change_that_nobody_announced_is_found_by_looking(server, browse
         users = type(anna).objects.filter(pk=anna.pk)
         await database_sync_to_async(users.update)(is_staff=False)  # sends no signal
 
-        assert await closed_with(socket, 5) == 4403
+        assert await closed_with(socket, 30) == 4403
 
 
 async def test_too_many_sockets_of_one_person_are_refused(server, browser, settings):
@@ -191,7 +191,7 @@ async def test_too_many_sockets_of_one_person_are_refused(server, browser, setti
     async with connect(server, browser) as first:
         await hear(first, "hello")
         async with connect(server, browser) as second:
-            assert await closed_with(second, 5) == 4429
+            assert await closed_with(second, 30) == 4429
 
 
 async def test_what_is_no_message_is_ignored_and_too_much_closes(server, browser):
@@ -202,12 +202,12 @@ async def test_what_is_no_message_is_ignored_and_too_much_closes(server, browser
         await hear(socket, "page.snapshot")
         await socket.send("x" * 1025)
 
-        assert await closed_with(socket, 5) == 1009
+        assert await closed_with(socket, 30) == 1009
     async with connect(server, browser) as socket:
         with contextlib.suppress(websockets.ConnectionClosed):
             for _ in range(150):
                 await socket.send("{}")
-        assert await closed_with(socket, 5) == 1008
+        assert await closed_with(socket, 30) == 1008
 
 
 @pytest.mark.parametrize("origin", ["", "null", "http://site.evil", "http://127.0.0.1:1"])

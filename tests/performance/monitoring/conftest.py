@@ -29,6 +29,7 @@ def seeded(db):
             ("0005_seed_budgets", "seed_budgets"),
             ("0006_edge_out", "seed"),
             ("0008_silences_and_database_rule", "sharpen"),
+            ("0010_scaling_rules", "seed"),
         ):
             migration = import_module(f"performance.monitoring.migrations.{name}")
             getattr(migration, step)(apps, None)

@@ -153,7 +153,7 @@ def tab(rule, site, chromium):
 
 def ask(site, times, at_once=8):
     def one(_):
-        with urllib.request.urlopen(f"{site}/slow/", timeout=10) as answer:
+        with urllib.request.urlopen(f"{site}/slow/", timeout=60) as answer:
             return answer.status
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -187,10 +187,20 @@ def test_a_slow_endpoint_goes_red_somebody_is_told_and_it_ends(tab, site, receiv
 
 
 def until(true, within_s=45):
+    assert becomes(true, within_s), "it did not become true in time"
+
+
+def becomes(true, within_s):
     deadline = time.monotonic() + within_s
     while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.05)
+    return True
+
+
+def names_reported():
+    return {one["name"] for _, sent in reports for one in sent["vitals"]}
 
 
 def test_every_range_the_comparison_and_an_endpoint_show_without_a_breach(tab, site):
@@ -217,14 +227,16 @@ def shoot(tab, query):
 
 def test_a_visitors_browser_reports_its_vitals_when_it_leaves(tab, site):
     reports.clear()
-    tab.goto(f"{site}/visitors/")
-    tab.locator("h1").click()
-    tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
-    tab.wait_for_timeout(1_000)
-    tab.goto("about:blank")
-
     wanted = {"TTFB", "FCP"}
-    until(lambda: wanted <= {one["name"] for _, sent in reports for one in sent["vitals"]})
+    for _ in range(5):  # one that leaves before its script had its turn measures nothing
+        tab.goto(f"{site}/visitors/", wait_until="networkidle")
+        tab.locator("h1").click()
+        tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+        tab.evaluate("new Promise((done) => requestIdleCallback(done, { timeout: 5000 }))")
+        tab.goto("about:blank")
+        if becomes(lambda: wanted <= names_reported(), within_s=5):
+            break
+    assert wanted <= names_reported()
     assert {sent["path"] for _, sent in reports} == {"/visitors/"}
     assert {cookies for cookies, _ in reports} == {""}
     assert tab.problems == []

@@ -160,6 +160,26 @@ def test_memory_that_reaches_a_new_peak_is_the_endpoints(recorder, monkeypatch):
     assert sent(recorder).counts == [("memory_growth", "GET /fat", 500 * 1024)]
 
 
+def test_memory_is_asked_for_by_quick_requests_only_while_it_grows(recorder, monkeypatch):
+    peak, asked = [1000], []
+    monkeypatch.setattr(recording, "_peak_kb", lambda: asked.append(1) or peak[0])
+    monkeypatch.setattr(recording, "WATCHED_S", -1.0)
+    recorder._peak_kb = 1000
+    sent(recorder)  # it has not grown for long
+    asked.clear()
+    recorder.request("GET /quick", 200, 0.001)
+    assert asked == []
+
+    recorder.request("GET /slow", 200, 0.1)
+    assert asked == [1]
+    peak[0] = 1200
+    found_late = sent(recorder).counts
+    peak[0] = 1500
+    recorder.request("GET /quick", 200, 0.001)
+    assert found_late == [("memory_growth", recording.QUICK, 200 * 1024)]
+    assert sent(recorder).counts == [("memory_growth", "GET /quick", 300 * 1024)]
+
+
 def test_machines_and_builds_are_known_once_however_many_processes(make_recorder):
     merger = Merger(max_series=10)
     samples = [sent(make_recorder(node=f"web-{n}")) for n in (1, 2)]

@@ -45,7 +45,7 @@ def monitors(transactional_db, tmp_path):
         process.wait()
 
 
-def wait_for(condition, limit_s=25):
+def wait_for(condition, limit_s=60):
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -62,7 +62,6 @@ def test_another_monitor_takes_over_a_killed_one_and_nothing_counts_twice(monito
     one = monitors("monitor-1")
     wait_for(lambda: sequence() >= 2)
     two = monitors("monitor-2")
-    time.sleep(1)
     for _ in range(10):
         recorder.request("GET a", 200, 0.01)
     recorder.flush()
@@ -82,4 +81,4 @@ def test_another_monitor_takes_over_a_killed_one_and_nothing_counts_twice(monito
     assert counted == 15
     assert [second.sequence for second in seconds] == list(range(1, len(seconds) + 1))
     two.send_signal(signal.SIGTERM)
-    assert two.wait(timeout=6) == 0
+    assert two.wait(timeout=30) == 0
