@@ -1,7 +1,8 @@
 """What watching queries costs beside others: our capture, django-zeal and django-silk.
 
-CPU of reading one row through the ORM, each variant alternating with none; the best of 15 rounds. A
-rival that is not installed (requirements-bench.txt) is left out by name.
+CPU of our wrapper alone, around nothing; then of reading one row through the ORM, each variant
+alternating with none; the best of 15 rounds. A rival that is not installed (requirements-bench.txt)
+is left out by name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from django.db import connection
 from django.test.utils import override_settings
 
 ROUNDS, QUERIES = 15, 200
+WANTED_US = 1.0
+SQL = 'SELECT "shop_book"."id", "shop_book"."title" FROM "shop_book" WHERE "shop_book"."id" = %s'
 
 
 class Report(Protocol):
@@ -49,12 +52,39 @@ def _compare(report: Report, capture: Any) -> None:
         for name, make in variants.items():
             with make():
                 times[name].append(_cpu_us())
+    report.say(f"- our wrapper by itself: {_alone_us(capture):.2f} us (wanted: {WANTED_US:g})")
     base = min(times["nothing"])  # the round that was disturbed least
     report.say(f"A query costs {base:.1f} us of the node's CPU by itself. Added to each:")
     for name, found in times.items():
         if name != "nothing":
             report.say(f"- {name}: {min(found) - base:+.1f} us")
     connection.execute_wrappers.append(capture)
+
+
+def _alone_us(capture: Any) -> float:
+    """Return what the wrapper adds to a call: timing, route, account; without monitoring's part."""
+    from performance.core import signals
+
+    def nothing(sql: str, params: Any, many: bool, context: Any) -> None:
+        pass
+
+    def rounds_us(call: Callable[[], object], calls: int = 5_000) -> float:
+        best = float("inf")
+        for _ in range(ROUNDS):
+            started = time.thread_time()
+            for _ in range(calls):
+                call()
+            best = min(best, (time.thread_time() - started) / calls * 1e6)
+        return best
+
+    before = signals.recorder
+    signals.install(signals._Nobody())
+    try:
+        with _captured(capture, wrap=False):
+            captured_us = rounds_us(lambda: capture(nothing, SQL, None, False, {}))
+    finally:
+        signals.install(before)
+    return captured_us - rounds_us(lambda: nothing(SQL, None, False, {}))
 
 
 def _cpu_us() -> float:
@@ -67,12 +97,12 @@ def _cpu_us() -> float:
 
 
 @contextmanager
-def _captured(capture: Any) -> Iterator[None]:
+def _captured(capture: Any, *, wrap: bool = True) -> Iterator[None]:
     from performance.core import context
     from performance.queries.capture import Asked, asked
 
     token, route = asked.set(Asked()), context.route.set("/bench/")
-    with connection.execute_wrapper(capture):
+    with connection.execute_wrapper(capture) if wrap else nullcontext():
         yield
     asked.reset(token)
     context.route.reset(route)

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, connections
+from django.http import HttpRequest
 
 from odds.models import Event, Price, PriceChange
 from odds.quotes import Batch, EventInfo, Quote
@@ -75,7 +76,7 @@ def test_a_request_cancelled_between_its_statements_is_still_accounted_for():
             await waiting.wait()
 
         handler = middleware.count_queries(view)
-        task = asyncio.get_running_loop().create_task(handler(None), context=context)
+        task = asyncio.get_running_loop().create_task(handler(HttpRequest()), context=context)
         await asyncio.wait_for(asked.wait(), PATIENCE_S)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -95,7 +96,7 @@ def test_a_request_cancelled_within_a_statement_leaves_the_connection_whole():
         async def view(request):
             await sync_to_async(ask)(1, 1.0)
 
-        task = asyncio.get_running_loop().create_task(middleware.count_queries(view)(None))
+        task = asyncio.get_running_loop().create_task(middleware.count_queries(view)(HttpRequest()))
         await sync_to_async(see_it_run, thread_sensitive=False)()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
