@@ -7,11 +7,13 @@ CPU is what the processes used, so other work on the machine does not count.
 from __future__ import annotations
 
 import http.client
+import http.server
 import os
 import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,7 +24,7 @@ import psutil
 
 AT_ONCE = 16
 HITS, RAW = 16_000, 1_600
-PURGES, OBJECTS = 1_000, 500
+OBJECTS = 1_000
 COLD_CLIENTS = 200
 BROWSER = {"Host": "localhost", "Accept-Encoding": "br, gzip"}
 RAW_WSGI = "benchmarks.raw_wsgi:application"
@@ -58,7 +60,7 @@ def run(report: Report) -> None:
         while nodes.answers("127.0.0.1", port, "/edge-health")() is not None:
             time.sleep(0.05)
         _cpu(report, varnish.pid, port, servers[1].pid, _port(nodes.address(raw)))
-        _purges(report, port)
+        _purges(report, folder / "tagged")
         _cold(report, port)
     finally:
         varnish.terminate()
@@ -126,26 +128,67 @@ def _ask(port: int, path: str, count: int) -> None:
         client.close()
 
 
-def _purges(report: Report, port: int) -> None:
-    """Purges of one tag each, while many answers are kept; as a client on loopback sees them."""
+class _Tagged(http.server.BaseHTTPRequestHandler):
+    """Answers `/7` with the tags event:7 and sport:7, as an odds page has them."""
+
+    def do_GET(self) -> None:
+        number = self.path.strip("/")
+        self.send_response(200)
+        self.send_header("Cache-Control", "public, max-age=600, stale-while-revalidate=600")
+        self.send_header("Surrogate-Key", f"site event:{number} sport:{number[-1:]}")
+        self.send_header("Content-Length", "10000")
+        self.end_headers()
+        self.wfile.write(b"x" * 10_000)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def _purges(report: Report, folder: Path) -> None:
+    """Purges of one tag each, all of them of answers that are kept; as a client on loopback sees
+    them. The median of three rounds, so that what else the machine does is not told as ours."""
+    from protipp.stack import edge, nodes
+    from protipp.stack.ports import free_port
+
+    origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tagged)
+    threading.Thread(target=origin.serve_forever, daemon=True).start()
+    folder.mkdir()
+    port = free_port()
+    (folder / "backend.vcl").write_text(edge.backend_vcl(origin.server_port))
+    with (folder / "log").open("wb") as log:
+        varnish = subprocess.Popen(edge.varnish_command(folder, port), stdout=log, stderr=log)
+    try:
+        while nodes.answers("127.0.0.1", port, "/edge-ready")() is not None:
+            time.sleep(0.05)
+        rounds = [_purge_ms(port) for _ in range(3)]
+    finally:
+        varnish.terminate()
+        varnish.wait(10)
+        origin.shutdown()
+        origin.server_close()
+    p50_ms = statistics.median(statistics.median(times_ms) for times_ms in rounds)
+    p99_ms = statistics.median(statistics.quantiles(times_ms, n=100)[98] for times_ms in rounds)
+    report.say(
+        f"- a purge by tag with {OBJECTS} answers kept: p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms "
+        "(wanted: below 5 ms)"
+    )
+
+
+def _purge_ms(port: int) -> list[float]:
     for number in range(OBJECTS):
-        _ask(port, f"{_asset()}?bench={number}", 1)
+        _ask(port, f"/{number}", 1)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     times_ms = []
-    for number in range(PURGES):
+    for number in range(OBJECTS):
         started = time.perf_counter()
-        connection.request("PURGE", "/", headers={"xkey-softpurge": f"event:{number}"})
+        connection.request("PURGE", "/", headers={"xkey-purge": f"event:{number}"})
         answer = connection.getresponse()
-        answer.read()
+        said = answer.reason, answer.read()
         times_ms.append((time.perf_counter() - started) * 1000)
-        if answer.status != 200:
-            raise SystemExit(f"A purge was answered {answer.status}")
+        if answer.reason != "Removed 1":
+            raise SystemExit(f"A purge was answered {answer.status} {said}")
     connection.close()
-    p99_ms = statistics.quantiles(times_ms, n=100)[98]
-    report.say(
-        f"- a purge by tag with {OBJECTS} answers kept: p50 {statistics.median(times_ms):.2f} ms, "
-        f"p99 {p99_ms:.2f} ms (wanted: below 5 ms)"
-    )
+    return times_ms
 
 
 def _cold(report: Report, port: int) -> None:

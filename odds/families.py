@@ -22,7 +22,7 @@ from odds.filters import FEATURED
 from odds.history import Series, moves, series, settled_until_s
 from odds.opportunities import Listing
 from odds.stamps import confirmed_s, without_clock
-from performance.caching.services import cached
+from performance.caching.services import RefreshFailed, cached
 
 PRICE_LIMIT_S = 60
 TTL_S = 5
@@ -76,6 +76,27 @@ def sport_row(key: str) -> SportRow:
 )
 def sports() -> bytes:
     return boards.sports()
+
+
+@cached("front_sport", ttl_s=5, stale_s=60, max_stale_s=3600, memory_s=1, schema=str)
+def front_sport() -> str:
+    """The sport that the front page shows: the busiest one; "" without any.
+
+    A family of its own, because the front page's tag is that sport's, and tags are asked for at
+    each read: from memory this is as cheap as they must be.
+    """
+    rows = sport_rows()
+    return next(iter(busiest_sports(1)), "") or (rows[0].key if rows else "")
+
+
+def _board_tags(sport: str, *rest: Any) -> list[str]:
+    """The front page carries its sport's tag. When another sport becomes the busiest one, the tag
+    is another, whose generation the stored page does not carry: so it is a miss."""
+    try:
+        shown = sport or front_sport()
+    except RefreshFailed:  # nobody knows: a page without the tag is never stored under it
+        return []
+    return [f"sport:{shown}"] if shown else []
 
 
 def _warm_odds() -> Iterator[tuple[Any, ...]]:
@@ -174,13 +195,13 @@ def board_total(sport: str, market: str) -> int:
     "board_page",
     **_PRICES,
     dated=confirmed_s,
-    tags=lambda sport, *rest: [f"sport:{sport}"] if sport else [],
+    tags=_board_tags,
     warm=_warm_boards,
 )
 def board_page(sport: str, market: str, bookmakers: Keys, page: int) -> bytes:
     """The odds board as HTML; without a sport that of the busiest one."""
     rows = sport_rows()
-    key = sport or next(iter(busiest_sports(1)), "") or (rows[0].key if rows else "")
+    key = sport or front_sport()
     if not key:
         return screens.render("odds/no_sports.html", {"nav": "odds"}).encode()
     sport_row(key)

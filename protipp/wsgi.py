@@ -1,6 +1,7 @@
-"""All HTTP, behind HAProxy: static files first, then Django.
+"""All HTTP, behind HAProxy: cached answers first, then static files, then Django.
 
-Each wrapper answers what it can and hands on the rest, so the cheapest answers come first.
+Each wrapper answers what it can and hands on the rest, so the cheapest answers come first. What
+static files and the edge have to say of a cached answer, they say once, when it is made.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from performance.cdn.services import serve_static  # noqa: E402
 from performance.monitoring.services import wsgi_monitor  # noqa: E402
 
 application = wsgi_healthz(
-    wsgi_arrivals(wsgi_monitor(serve_static(wsgi_cache(django_application))))
+    wsgi_arrivals(wsgi_monitor(wsgi_cache(django_application, around=serve_static)))
 )
 announce_this_process()
 

@@ -172,7 +172,10 @@ class Scaler:
             return
         taken = [*(node.id for node in wanted), *state.starting]
         inputs = state.verdict.inputs if state.verdict else {}
-        for node_id in free_ids(kind, taken, count - present):
+        room = max(0, self._executor.at_once - len(state.starting))
+        if room < count - present:
+            state.memory.last_up_s = -math.inf  # the rest are decided again once these answer
+        for node_id in free_ids(kind, taken, min(room, count - present)):
             try:
                 self._executor.start(kind, node_id)
             except SupervisorFailed as error:

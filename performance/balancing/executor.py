@@ -19,6 +19,8 @@ class Executor(Protocol):
     name: str
     leaves_within_s: float
     """How long a stopped node may go on announcing itself, and is not believed."""
+    at_once: int
+    """How many nodes of a kind may boot at the same time."""
 
     def start(self, kind: str, node_id: str) -> None: ...
 
@@ -33,6 +35,7 @@ class LocalExecutor:
 
     name = "local"
     leaves_within_s = 15.0
+    at_once = 1  # on one machine those that boot together share its cores, and the first comes late
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -30,6 +30,7 @@ class KubernetesExecutor:
     """Tells the API server about pods, each by the name that it announces as its node id."""
 
     name = "kubernetes"
+    at_once = 1_000  # machines are the cluster's to find
     leaves_within_s = 180.0
     """KEDA asks every 30 s, and a pod has its grace period: it stays out that long."""
 

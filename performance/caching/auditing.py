@@ -70,7 +70,7 @@ def _is_stale(family: Family[..., Any], arguments: tuple[Any, ...]) -> tuple[boo
         before = assess(family, this, this.runtime.store.read(this.keys))
         if before.state is not State.FRESH or before.envelope is None:
             return None
-        _, payload, _ = run_loader(family, this.key, lambda: family.loader(*arguments))
+        payload = run_loader(family, this.key, lambda: family.loader(*arguments)).payload
         wrong = _read(family, payload) != _read(family, before.envelope.payload)
         if wrong:
             time.sleep(GRACE_S)

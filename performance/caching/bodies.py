@@ -18,8 +18,8 @@ IDENTITY_LIMIT_BYTES = 64 * 1024 * 1024
 class Body(msgspec.Struct, frozen=True, array_like=True):
     """`br` and `gzip` are None where encoding was not wanted or does not pay.
 
-    Where there is a `gzip`, `plain` is None: few clients want it, it is most of the bytes to store
-    and to read, and it comes out of the other at about 2 ms a megabyte.
+    Where there is a `gzip`, a body that is kept has no `plain`: few clients want it, it is most of
+    the bytes to store and to read, and it comes out of the other at about 2 ms a megabyte.
     """
 
     plain: bytes | None
@@ -43,13 +43,18 @@ class Body(msgspec.Struct, frozen=True, array_like=True):
         # A fixed time, or the same answer would have other bytes under the same strong ETag.
         zipped = gzip.compress(identity, compresslevel=GZIP_LEVEL, mtime=0)
         worth = len(identity) * 0.95
-        pays = len(zipped) < worth
         return cls(
-            None if pays else identity,
+            identity,
             etag,
             br if len(br) < worth else None,
-            zipped if pays else None,
+            zipped if len(zipped) < worth else None,
         )
+
+    def kept(self) -> Body:
+        """Return it as it is stored and held: without what its gzip says already."""
+        if self.plain is None or self.gzip is None:
+            return self
+        return Body(None, self.etag, self.br, self.gzip)
 
     @property
     def identity(self) -> bytes:

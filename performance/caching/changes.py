@@ -31,7 +31,8 @@ def note(family: Family[..., Any], before: Envelope | None, found: Found) -> Non
     counts.compared += 1
     counts.compared_ms += int(max(0.0, found.created_s - before.created_s) * 1000)
     try:
-        counts.changed += old != found.held and told(family, old) != told(family, found.held)
+        new = family.codec.kept(found.held)
+        counts.changed += old != new and told(family, old) != told(family, new)
     except Exception:  # `audited` is the family's own; the value that was computed is not its fault
         logger.exception("The audited function of family %r failed.", family.name)
 

@@ -26,11 +26,23 @@ class Codec:
         self._checked: cachebox.LRUCache[str, int] = cachebox.LRUCache(1024)
         self._decode = msgspec.msgpack.Decoder(stored).decode
 
-    def encode(self, value: Any) -> bytes:
-        """Return the value's bytes; TypeError when msgspec or the schema cannot hold it."""
-        if self._is_body and not isinstance(value, Body):
-            value = Body.of(value, encoded=self.compressed)
-        return msgspec.msgpack.encode(value)
+    def encode(self, value: Any) -> tuple[Any, bytes]:
+        """Return the value as a `Found` holds it, and its bytes for the store.
+
+        TypeError when msgspec or the schema cannot hold it.
+        """
+        if not self._is_body:
+            payload = msgspec.msgpack.encode(value)
+            return self.hold(payload), payload
+        # Of what was encoded just now nothing needs to be unpacked to be believed.
+        body = value if isinstance(value, Body) else Body.of(value, encoded=self.compressed)
+        if body.gzip is not None:
+            self._checked.insert(body.etag, hash(body.gzip))
+        return body, msgspec.msgpack.encode(body.kept())
+
+    def kept(self, held: Any) -> Any:
+        """Return what memory keeps of what a `Found` holds."""
+        return held.kept() if self._is_body else held
 
     def hold(self, payload: bytes) -> Any:
         """Return what memory keeps: the value if nobody can change it, else its bytes.

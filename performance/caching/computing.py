@@ -14,13 +14,14 @@ from performance.caching.conf import conf
 from performance.caching.copies import Copy, Found, Lease, Ticket, assess, open_copy
 from performance.caching.envelope import State, poisoned
 from performance.caching.errors import LoaderTooSlow, OriginBusy, RefreshFailed, StoreAway
-from performance.caching.loading import Load, load_and_store, minted, quietly
+from performance.caching.loading import Load, give_back, load_and_store, minted, quietly
 
 if TYPE_CHECKING:
     from performance.caching.families import Family
 
 FIRST_POLL_S = 0.002
 LAST_POLL_S = 0.025
+WAIT_AFTER_TROUBLE_S = 0.05
 SERVED = (State.FRESH, State.STALE)
 
 
@@ -102,10 +103,23 @@ def _failed(family: Family[..., Any], ticket: Ticket) -> RefreshFailed:
 def _claim(ticket: Ticket, seen: tuple[bytes, ...]) -> tuple[Lease | None, list[bytes | None]]:
     """Return the lease, None when another has it, and what the key and its tags hold after that."""
     lease = Lease.named(ticket.lease(seen), conf().lease_s)
-    won, values = ticket.runtime.store.claim(
-        lease.name, lease.token, int(conf().lease_s * 1000), ticket.keys
-    )
+    try:
+        won, values = ticket.runtime.store.claim(
+            lease.name, lease.token, int(conf().lease_s * 1000), ticket.keys
+        )
+    except StoreAway:  # it may have been set all the same
+        ticket.runtime.leave_behind(lease.name, lease.token)
+        raise
     return (lease if won else None), values
+
+
+def _wait_s(ticket: Ticket) -> float:
+    """Return how long to wait for whoever has the lease.
+
+    Once the store was away, that may be nobody: a lease that somebody could not give back.
+    """
+    troubled = ticket.runtime.store.breaker.failed_within(conf().lease_s)
+    return min(WAIT_AFTER_TROUBLE_S, conf().lease_wait_s) if troubled else conf().lease_wait_s
 
 
 def _under(
@@ -116,7 +130,7 @@ def _under(
     values: list[bytes | None],
 ) -> Found:
     """Load and store; the lease goes back with the value, or by itself when there is none."""
-    store, found = ticket.runtime.store, None
+    found = None
     try:
         found = load_and_store(
             family, ticket, load, values[1:], lease=lease, known=values[0] is not None
@@ -124,7 +138,7 @@ def _under(
         return found
     finally:
         if lease is not None and not (found and found.stored):
-            quietly(store.release, lease.name, lease.token)
+            give_back(ticket, lease)
 
 
 def _refresh(family: Family[..., Any], ticket: Ticket, load: Load, old: Copy) -> Found | None:
@@ -139,7 +153,7 @@ def _refresh(family: Family[..., Any], ticket: Ticket, load: Load, old: Copy) ->
     copy = assess(family, ticket, values)
     older_than_s = old.envelope.created_s if old.envelope else 0.0
     if copy.state is State.FRESH and copy.envelope and copy.envelope.created_s > older_than_s:
-        quietly(store.release, lease.name, lease.token)
+        give_back(ticket, lease)
         return open_copy(
             family, ticket, copy, "l2", served=False
         )  # somebody refreshed it before our turn
@@ -150,10 +164,10 @@ def _refresh(family: Family[..., Any], ticket: Ticket, load: Load, old: Copy) ->
         quietly(store.hold_off, lease.name, lease.token, int(conf().retry_s * 1000))
         raise
     except BaseException:
-        quietly(store.release, lease.name, lease.token)
+        give_back(ticket, lease)
         raise
     if not found.stored:
-        quietly(store.release, lease.name, lease.token)
+        give_back(ticket, lease)
     changes.note(family, copy.envelope, found)
     return found
 
@@ -192,7 +206,7 @@ def _lead(
     """
     if generations is None:
         return load_and_store(family, ticket, load, None)
-    give_up_at = time.monotonic() + conf().lease_wait_s
+    give_up_at = time.monotonic() + _wait_s(ticket)
     pause_s = FIRST_POLL_S
     try:
         seen = minted(ticket, generations)
@@ -205,7 +219,8 @@ def _lead(
             if tuple(values[1:]) != seen:  # invalidated meanwhile: another lease counts now
                 seen = minted(ticket, values[1:])
                 continue
-            time.sleep(pause_s * (0.5 + random.random()))
+            left_s = give_up_at - time.monotonic()
+            time.sleep(max(0.0, min(pause_s * (0.5 + random.random()), left_s)))
             pause_s = min(pause_s * 2, LAST_POLL_S)
     except StoreAway:
         return load_and_store(family, ticket, load, None)
@@ -213,5 +228,5 @@ def _lead(
         return _under(lease, family, ticket, load, values)
     family.counts.waited += 1
     if lease is not None:
-        quietly(ticket.runtime.store.release, lease.name, lease.token)
+        give_back(ticket, lease)
     return found

@@ -61,6 +61,9 @@ class CachingConf:
     """How long memory may answer while the store is away and nobody can tell it of a change."""
     warm_every_s: float = 2
     """How often beat warms what ends soon; the timetable in `protipp/celery.py` says the same."""
+    warm_idle_s: float = 300
+    """Beat warms only what somebody asked for within so long, at most an hour; 0 warms all that
+    families name. The first reader after that meets an older copy, or computes."""
     refresh_threads: int = 4
     refresh_queue: int = 200
     """Refreshes that may wait for a thread; more are dropped and counted, not queued."""
@@ -68,6 +71,7 @@ class CachingConf:
     def __post_init__(self) -> None:
         self._within("jitter", 0, 1)
         self._within("xfetch_beta", 0, 100)
+        self._within("warm_idle_s", 0, 3600)
         for name in _ABOVE_ZERO:
             if getattr(self, name) <= 0:
                 raise ImproperlyConfigured(

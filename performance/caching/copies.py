@@ -204,7 +204,7 @@ def remember(
     family.memory.put(
         ticket.arguments,
         Entry(
-            found.held,
+            family.codec.kept(found.held),
             until=time.monotonic() + live_s,
             cells=ticket.cells,
             created_s=found.created_s,

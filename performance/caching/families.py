@@ -104,6 +104,7 @@ class Family(Generic[P, T]):
                     if not cell.alive:
                         break
                 else:
+                    entry.hits += 1
                     counts = self.counts
                     counts.hit_l1 += 1
                     counts.saved_us += entry.cost_us
@@ -134,20 +135,6 @@ class Family(Generic[P, T]):
         """Return the value as held, with where it came from and how old it is."""
         arguments = self.bind(args, kwargs)
         return reading.find(self, arguments, self.load(arguments))
-
-    def find_stored(
-        self,
-        arguments: tuple[Any, ...],
-        load: Callable[[], Any] | None = None,
-        *,
-        outdated_s: float = 0,
-    ) -> Found | None:
-        """Return what may be served now without computing; a stale copy is refreshed behind.
-
-        With `outdated_s` also what an invalidation has ended, if it is younger than that.
-        """
-        load = load or self.load(arguments)
-        return reading.find_stored(self, arguments, load, outdated_s=outdated_s)
 
     def find_or(self, compute: Callable[[], Any], arguments: tuple[Any, ...]) -> Found:
         """Like `find`, with another loader for this once."""

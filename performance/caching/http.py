@@ -164,16 +164,26 @@ def _part(headers: list[tuple[str, str]], data: bytes, begin: int, end: int) -> 
 
 def measure_age(family: Family[Any, Any], found: Found) -> None:
     """Report how old the content is that is served now, when the family says of when it is."""
+    dated_s = content_dated_s(family, found)
+    if dated_s is not None:
+        report_age(family, dated_s)
+
+
+def content_dated_s(family: Family[Any, Any], found: Found) -> float | None:
+    """Return of which Unix time a body's content is; None when its family does not say."""
     if family.dated is None or not isinstance(found.held, Body):
-        return
+        return None
     name = (family.name, found.held.etag)
     dated_s = _dates.get(name, -1.0)
     if dated_s == -1.0:  # read once a body, served many times
         dated_s = family.dated(found.held.identity)
         _dates.insert(name, dated_s)
-    if dated_s is not None:
-        age_s = max(0.0, runtimes.current().clock() - dated_s)
-        signals.recorder.observe("price_age", family.name, age_s)
+    return dated_s
+
+
+def report_age(family: Family[Any, Any], dated_s: float) -> None:
+    age_s = max(0.0, runtimes.current().clock() - dated_s)
+    signals.recorder.observe("price_age", family.name, age_s)
 
 
 def cache_status(found: Found) -> str:

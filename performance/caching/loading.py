@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from performance.caching.conf import conf
 from performance.caching.copies import Found, Lease, Ticket, remember
 from performance.caching.envelope import Envelope, poisoned, seal
@@ -38,25 +40,26 @@ def load_and_store(
     if generations is not None and seen is not None and poisoned(seen):
         return past_the_cache(family, ticket.arguments, load)
     created_s = ticket.runtime.clock()
-    value, payload, took_s = run_loader(family, ticket.key, load)
-    ttl_s = family.ttl_of(value)
+    made = run_loader(family, ticket.key, load)
+    ttl_s = family.ttl_of(made.value)
     soft_s = created_s + ttl_s * (1 - conf().jitter * random.random())
-    stored = seen is not None and ttl_s > 0 and _fits(family, payload, known)
+    stored = seen is not None and ttl_s > 0 and _fits(family, made.payload, known)
     found = Found(
-        family.codec.hold(payload),
+        made.held,
         "miss",
         created_s,
         ticket.policy.fresh_until_s(created_s, soft_s, ttl_s),
         ticket.policy.ends_s(created_s, ttl_s),
         stored=stored,
     )
-    cost_ms = took_s * 1000
+    cost_ms = made.took_s * 1000
     if stored and seen is not None:
         schema = family.codec.schema_hash
-        envelope = Envelope(schema, created_s, soft_s, ttl_s, cost_ms, seen, False, payload)
+        envelope = Envelope(schema, created_s, soft_s, ttl_s, cost_ms, seen, False, made.payload)
         _write(family, ticket, envelope, lease)
-    if len(payload) <= conf().max_value_bytes:
-        remember(family, ticket, found, weight=len(payload), cost_ms=cost_ms)
+    weight = len(made.payload)
+    if weight <= conf().max_value_bytes:
+        remember(family, ticket, found, weight=weight, cost_ms=cost_ms)
     return found
 
 
@@ -78,15 +81,22 @@ def _write(
     compress = policy.compression and not family.codec.compressed
     data = seal(envelope, compress_from_bytes=conf().compress_from_bytes if compress else None)
     kept_s = min(policy.ttl_s, envelope.ttl_s) + policy.max_stale_s
-    quietly(
-        ticket.runtime.store.write,
-        ticket.key,
-        data,
-        int(kept_s * 1000) + 1,
-        lease.name if lease is not None and lease.ours else None,
-        family.budget.counter(ticket.runtime.clock()),
-    )
+    returned = lease.name if lease is not None and lease.ours else None
+    counter = family.budget.counter(ticket.runtime.clock())
+    try:
+        ticket.runtime.store.write(ticket.key, data, int(kept_s * 1000) + 1, returned, counter)
+    except StoreAway:  # a later miss; the breaker has counted it
+        if lease is not None:
+            ticket.runtime.leave_behind(lease.name, lease.token)
     family.counts.written_bytes += len(data)
+
+
+def give_back(ticket: Ticket, lease: Lease) -> None:
+    """Return a lease with nothing computed under it."""
+    try:
+        ticket.runtime.store.release(lease.name, lease.token)
+    except StoreAway:
+        ticket.runtime.leave_behind(lease.name, lease.token)
 
 
 def _minted_or_none(
@@ -107,8 +117,18 @@ def minted(ticket: Ticket, generations: Sequence[bytes | None]) -> tuple[bytes, 
     return tuple(next(new) if there is None else there for there in generations)
 
 
-def run_loader(family: Family[..., Any], key: str, load: Load) -> tuple[Any, bytes, float]:
-    """Return the value, its bytes, and the seconds it took.
+class Made(msgspec.Struct, frozen=True):
+    """What a loader gave."""
+
+    value: Any
+    held: Any
+    """As a `Found` holds it."""
+    payload: bytes
+    took_s: float
+
+
+def run_loader(family: Family[..., Any], key: str, load: Load) -> Made:
+    """Run it and encode what it gives.
 
     What the family lists in `raises` is an answer and passes as it is; the rest is RefreshFailed.
     At most `parallel` run at once in this process: who finds no place within `lease_wait_s` gets
@@ -121,7 +141,7 @@ def run_loader(family: Family[..., Any], key: str, load: Load) -> tuple[Any, byt
     ok = False
     try:
         value = load()
-        payload = family.codec.encode(value)
+        held, payload = family.codec.encode(value)
         ok = True
     except family.raises:
         raise
@@ -133,7 +153,7 @@ def run_loader(family: Family[..., Any], key: str, load: Load) -> tuple[Any, byt
         took_s = time.perf_counter() - started
         signals.recorder.observe("cache", f"{family.name}:load", took_s, ok)
     family.counts.loaded(took_s)
-    return value, payload, took_s
+    return Made(value, held, payload, took_s)
 
 
 def _failed(family: Family[..., Any], key: str) -> RefreshFailed:
@@ -143,8 +163,8 @@ def _failed(family: Family[..., Any], key: str) -> RefreshFailed:
 def past_the_cache(family: Family[..., Any], arguments: tuple[Any, ...], load: Load) -> Found:
     """Compute and keep nothing: this thread's transaction has seen what others must not."""
     family.counts.bypass += 1
-    _, payload, _ = run_loader(family, family.name, load)
-    return Found(family.codec.hold(payload), "bypass", time.time(), 0.0, stored=False)
+    made = run_loader(family, family.name, load)
+    return Found(made.held, "bypass", time.time(), 0.0, stored=False)
 
 
 def quietly(call: Callable[..., None], *arguments: Any) -> None:

@@ -10,12 +10,17 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
-import cachebox
-
 ENTRY_OVERHEAD_BYTES = 400
+TRIAL_SHARE = 0.1
+"""Of the room, for entries that have not shown yet that they are read more than once."""
+HITS_COUNTED = 3
+TURNS_AT_MOST = 32
+"""Entries that one eviction may spare: an end to looking, when everything is read all the time."""
+OVER = float("-inf")
 
 
 class Cell:
@@ -59,15 +64,19 @@ class Cells:
 
 
 class Entry:
-    """One value in memory. `until` is monotonic, so a clock that jumps moves nothing."""
+    """One value in memory. `until` is monotonic, so a clock that jumps moves nothing.
+
+    Whoever holds an entry that memory has given up finds its `until` to be OVER.
+    """
 
     __slots__ = (
-        "answers",
         "cells",
         "cost_us",
         "created_s",
         "ends_s",
         "fresh_until_s",
+        "hits",
+        "proven",
         "until",
         "value",
         "weight",
@@ -93,12 +102,19 @@ class Entry:
         self.ends_s = ends_s
         self.cost_us = cost_us
         self.weight = weight
-        self.answers: dict[Any, Any] | None = None
-        """HTTP answers made of it lately, by what was asked; they go with it."""
+        self.hits = 0
+        """Reads since it last had to show that it is read; near enough, threads may miscount."""
+        self.proven = False
+        """True once it has outlived its trial."""
 
-
-def _weight(key: Any, entry: Entry) -> int:
-    return entry.weight + ENTRY_OVERHEAD_BYTES
+    def alive(self) -> bool:
+        """Return whether it is within its time, and no tag of it has changed."""
+        if self.until <= time.monotonic():
+            return False
+        for cell in self.cells:  # noqa: SIM110 - a generator costs more than the whole loop
+            if not cell.alive:
+                return False
+        return True
 
 
 _PLAIN = frozenset({str, bytes, type(None)})
@@ -135,22 +151,32 @@ def _kind(argument: Any) -> Any:
 
 
 class Memory:
-    """One family's entries, least recently used first out; bounded in bytes and, if told, in count.
+    """One family's entries, bounded in bytes or, if told, in count.
+
+    What is new is on trial, in a tenth of the room: read less than twice there, it goes as it has
+    come, in order, and pushes nobody else out. So a crawler that reads everything once flushes
+    nothing. Who comes back soon after that, and who was read, stays in the rest, where each turn
+    costs one read (S3-FIFO: Yang and others, "FIFO queues are all you need for cache eviction",
+    2023). A read changes no order, so it takes no lock.
 
     `plain(arguments)` is the bare look-up, without any check, of arguments that are text, bytes or
     None; None for all others.
     """
 
     def __init__(self, *, max_bytes: int, max_entries: int | None = None) -> None:
-        self._entries: cachebox.LRUCache[Any, Entry] = (
-            cachebox.LRUCache(max_bytes, getsizeof=_weight)
-            if max_entries is None
-            else cachebox.LRUCache(max_entries)
-        )
+        self._entries: dict[Any, Entry] = {}
         self.plain = self._entries.get
         self.max_bytes = max_bytes
+        self._counted = max_entries is not None
+        self._room = max_bytes if max_entries is None else max_entries
+        self._lock = threading.Lock()
+        self._trial: OrderedDict[Any, None] = OrderedDict()
+        self._proven: OrderedDict[Any, None] = OrderedDict()
+        self._gone: OrderedDict[Any, None] = OrderedDict()
+        """Keys that have failed their trial lately: they are let in for good if they come again."""
+        self._taken = self._on_trial = 0
         self.evicted = 0
-        """Entries that went because others needed the room; near enough, threads may miscount."""
+        """Entries that went because others needed the room."""
 
     def get(self, arguments: tuple[Any, ...]) -> Entry | None:
         """Return the entry when it is alive and within its time; TypeError for unhashable keys."""
@@ -163,32 +189,37 @@ class Memory:
 
     def get_keyed(self, key: tuple[Any, ...]) -> Entry | None:
         entry = self._entries.get(key)
-        if entry is None or entry.until < time.monotonic():
+        if entry is None or not entry.alive():
             return None
-        for cell in entry.cells:
-            if not cell.alive:
-                return None
+        entry.hits += 1
         return entry
 
     def put(self, arguments: tuple[Any, ...], entry: Entry) -> None:
         """Keep it, unless it alone is over the bound or no dict takes its arguments."""
         if entry.weight + ENTRY_OVERHEAD_BYTES > self.max_bytes:
             return
-        before = len(self._entries)
-        try:
-            added = self._entries.insert(_key(arguments), entry) is None
-        except TypeError:  # a list or dict among the arguments: the store's key has no such limit
-            return
-        self.evicted += max(0, before + added - len(self._entries))
-
-    def drop(self, arguments: tuple[Any, ...]) -> None:
-        try:
-            self._entries.pop(_key(arguments), None)
-        except TypeError:  # never kept: see put
-            return
+        key = _key(arguments)
+        with self._lock:
+            try:
+                before = self._entries.get(key)
+            except TypeError:  # a list or dict among the arguments: the store has no such limit
+                return
+            if before is None:
+                self._admit(key, entry)
+            else:
+                self._replace(before, entry)
+            self._entries[key] = entry
+            while self._taken > self._room:
+                self._evict()
 
     def clear(self) -> None:
-        self._entries.clear()
+        with self._lock:
+            for entry in self._entries.values():
+                entry.until = OVER
+            self._entries.clear()
+            for keys in (self._trial, self._proven, self._gone):
+                keys.clear()
+            self._taken = self._on_trial = 0
 
     def pass_time(self, seconds: float) -> None:
         """Let every entry be `seconds` older, for a test's clock."""
@@ -197,17 +228,82 @@ class Memory:
 
     def _all(self) -> list[Entry]:
         """Return all of one moment: a walk that another thread's store crosses is an error."""
-        return list(self._entries.copy().values())
+        return list(self._entries.values())
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def held_bytes(self) -> int:
-        return sum(_weight(None, entry) for entry in self._all())
+        if not self._counted:
+            return self._taken
+        return sum(entry.weight + ENTRY_OVERHEAD_BYTES for entry in self._all())
 
     def oldest_s(self, now_s: float) -> float:
         """Return the age in seconds of the oldest value that may still be served; 0 for none."""
         now = time.monotonic()
         entries = [entry for entry in self._all() if entry.until >= now]
         return max((now_s - entry.created_s for entry in entries), default=0.0)
+
+    # --- who stays; under the lock ----------------------------------------------------------------
+
+    def _size(self, entry: Entry) -> int:
+        return 1 if self._counted else entry.weight + ENTRY_OVERHEAD_BYTES
+
+    def _admit(self, key: Any, entry: Entry) -> None:
+        size = self._size(entry)
+        self._taken += size
+        if key in self._gone:
+            del self._gone[key]
+            entry.proven = True
+            self._proven[key] = None
+        else:
+            self._trial[key] = None
+            self._on_trial += size
+
+    def _replace(self, before: Entry, entry: Entry) -> None:
+        """The same key has a newer value: it keeps its place, and what it has shown."""
+        entry.hits, entry.proven = before.hits, before.proven
+        grown = self._size(entry) - self._size(before)
+        self._taken += grown
+        if not entry.proven:
+            self._on_trial += grown
+        before.until = OVER
+
+    def _evict(self) -> None:
+        if self._on_trial > self._room * TRIAL_SHARE or not self._proven:
+            self._end_a_trial()
+        else:
+            self._evict_proven()
+
+    def _end_a_trial(self) -> None:
+        """Take the oldest one on trial: it stays for good, or goes."""
+        key, _ = self._trial.popitem(last=False)
+        entry = self._entries[key]
+        self._on_trial -= self._size(entry)
+        if entry.hits > 1:
+            entry.proven, entry.hits = True, 0
+            self._proven[key] = None
+            return
+        self._drop(key, entry)
+        self._gone[key] = None
+        while len(self._gone) > max(len(self._entries), 1):
+            self._gone.popitem(last=False)
+
+    def _evict_proven(self) -> None:
+        """Take the one whose turn it is; one that was read has another turn, up to three times."""
+        now = time.monotonic()
+        for turn in range(TURNS_AT_MOST):
+            key, _ = self._proven.popitem(last=False)
+            entry = self._entries[key]
+            if not entry.hits or entry.until < now or turn == TURNS_AT_MOST - 1:
+                self._drop(key, entry)
+                return
+            entry.hits = min(entry.hits, HITS_COUNTED) - 1
+            self._proven[key] = None
+
+    def _drop(self, key: Any, entry: Entry) -> None:
+        self._taken -= self._size(entry)
+        entry.until = OVER
+        del self._entries[key]
+        self.evicted += 1

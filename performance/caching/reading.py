@@ -45,7 +45,7 @@ def find(family: Family[..., Any], arguments: Arguments, load: Load) -> Found:
     if not conf().enabled:
         return past_the_cache(family, arguments, load)
     this = ticket(family, arguments)
-    copy = look(family, this)
+    copy = _asked(family, this)
     found = None if copy is None else from_copy(family, this, copy, load)
     if found is not None:
         return found
@@ -54,21 +54,19 @@ def find(family: Family[..., Any], arguments: Arguments, load: Load) -> Found:
     return compute(family, this, copy, load)
 
 
-def find_stored(
+def from_store(
     family: Family[..., Any], arguments: Arguments, load: Load, *, outdated_s: float = 0
 ) -> Found | None:
-    """Return what may be served now without computing; a stale copy is refreshed behind.
+    """Return what the store has to serve without computing, for whoever has looked into memory.
 
+    A stale copy is refreshed behind.
     `outdated_s` is how old a copy may be that an invalidation ended and that is served once more,
     while it is refreshed behind: for callers whose answers others keep as long anyway.
     """
-    entry = in_memory(family, arguments)
-    if entry is not None:
-        return from_memory(family, entry)
     if not conf().enabled:
         return None
     this = ticket(family, arguments)
-    copy = look(family, this)
+    copy = _asked(family, this)
     if copy is None:
         return None
     return from_copy(family, this, copy, load) or _once_more(family, this, copy, load, outdated_s)
@@ -103,7 +101,9 @@ def find_many(family: Family[..., Any], wanted: Sequence[Arguments]) -> dict[int
         return found
     for index, values in copies.read_together(tickets).items():
         this = tickets[index]
-        if not transactions.holds_back(this.tags):
+        if family.warm is not None:
+            this.runtime.asked.add(this.key)
+        if not (transactions.holds_back(this.tags) or this.runtime.untold(this.tags)):
             load = family.load(this.arguments)
             stored = from_copy(family, this, assess(family, this, values), load)
             if stored is not None:
@@ -136,9 +136,17 @@ def refresh(family: Family[..., Any], arguments: Arguments, load: Load) -> Found
     return refresh_now(family, ticket(family, arguments), load)
 
 
+def _asked(family: Family[..., Any], this: Ticket) -> Copy | None:
+    """Look for a reader: what beat may warm is noted as read."""
+    if family.warm is not None:
+        this.runtime.asked.add(this.key)
+    return look(family, this)
+
+
 def look(family: Family[..., Any], this: Ticket) -> Copy | None:
-    """Return what the store has; None when it is away, or not used by this family."""
-    if this.policy.strategy == "memory":
+    """Return what the store has; None when it is away, not used by this family, or behind what
+    this process has changed."""
+    if this.policy.strategy == "memory" or this.runtime.untold(this.tags):
         return None
     try:
         return assess(family, this, this.runtime.store.read(this.keys))

@@ -5,16 +5,19 @@ After a fork the child makes its own: threads and sockets do not survive one.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
 
 from performance.caching import overrides, rules, stats, transactions
+from performance.caching.asked import Notes
 from performance.caching.coherence import Listener
 from performance.caching.conf import conf
 from performance.caching.errors import StoreAway
@@ -49,13 +52,19 @@ class Runtime:
             queue=conf().refresh_queue,
             load_threads=conf().load_threads,
         )
+        self.asked = Notes()
         self.clock: Callable[[], float] = time.time
         self.deaf = False
         """A test's switch: no change of a tag reaches this process."""
         self.overrides: dict[str, Override] = {}
-        self._unsent: dict[str, bool] = {}
+        self._unsent: dict[str, tuple[bool, int]] = {}
+        """By tag: hard or not, and a number that tells one request from a later one."""
+        self._numbers = itertools.count()
         self._unsent_lock = threading.Lock()
+        self._left_behind: deque[tuple[str, bytes]] = deque(maxlen=UNSENT_LIMIT)
         self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self.store.breaker.on_recovery = self._wake.set
         self._follower: Followers | None = None
         self._keeper: threading.Thread | None = None
 
@@ -158,16 +167,41 @@ class Runtime:
         with self._unsent_lock:
             for tag in tags:
                 if len(self._unsent) < UNSENT_LIMIT or tag in self._unsent:
-                    self._unsent[tag] = self._unsent.get(tag, False) or hard
+                    before, _ = self._unsent.get(tag, (False, 0))
+                    self._unsent[tag] = (before or hard, next(self._numbers))
+
+    def untold(self, tags: Iterable[str]) -> bool:
+        """Return whether one of these was invalidated while the store was away, and it has not
+        been told yet: what it has of them is not to be believed."""
+        unsent = self._unsent
+        return bool(unsent) and any(tag in unsent for tag in tags)
+
+    def leave_behind(self, lease: str, token: bytes) -> None:
+        """Note a lease that may be ours yet, since the store did not answer: it goes back later,
+        or others would wait for somebody who is not computing any more."""
+        self._left_behind.append((lease, token))
 
     def resend(self) -> None:
-        """Send what could not be sent while the store was away."""
+        """Send what could not be sent while the store was away; until then it stays untold."""
         with self._unsent_lock:
-            unsent, self._unsent = self._unsent, {}
+            unsent = dict(self._unsent)
         for hard in (True, False):
-            tags = [tag for tag, was_hard in unsent.items() if was_hard is hard]
-            if tags:
-                self.invalidate(tags, hard=hard)
+            tags = [tag for tag, (was_hard, _) in unsent.items() if was_hard is hard]
+            if tags and self.invalidate(tags, hard=hard):
+                with self._unsent_lock:
+                    for tag in tags:
+                        if self._unsent.get(tag) == unsent[tag]:
+                            del self._unsent[tag]
+
+    def _give_back(self) -> None:
+        while self._left_behind:
+            lease, token = self._left_behind[0]
+            try:
+                self.store.release(lease, token)
+            except StoreAway as error:
+                logger.debug("Leases wait for the store: %s", error)
+                return
+            self._left_behind.popleft()
 
     # --- threads --------------------------------------------------------------------------------
 
@@ -180,6 +214,7 @@ class Runtime:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._wake.set()
         tables.followed = False
         if self._follower is not None:
             self._follower.stop()
@@ -190,7 +225,11 @@ class Runtime:
     def _keep(self) -> None:
         poller, sender = overrides.Poller(), stats.Sender()
         process = f"{settings.NODE_ID}:{os.getpid()}"
-        while not self._stopping.wait(TICK_S):
+        while not self._stopping.is_set():
+            self._wake.wait(TICK_S)
+            if self._stopping.is_set():
+                return
+            self._wake.clear()
             try:
                 self._tick(poller, sender, process)
             except stats.Away as error:
@@ -199,12 +238,14 @@ class Runtime:
                 logger.exception("The cache's keeper goes on after an error that is a bug of ours")
 
     def _tick(self, poller: overrides.Poller, sender: stats.Sender, process: str) -> None:
-        """Twice a second: resend invalidations, prolong poisons, take settings over, send counters.
+        """Twice a second, and as soon as the store is back: resend invalidations, prolong poisons,
+        take settings over, send counters.
 
         What needs only the store comes first, so that a bus that is away holds nothing up.
         """
         if self._unsent:
             self.resend()
+        self._give_back()
         if self._follower is not None:
             self._follower.look()
         self._keep_poisons()
@@ -216,6 +257,7 @@ class Runtime:
         tables.followed = True
         counts = {name: family.counts for name, family in list(self.families.items())}
         sender.send(counts, process, self.state(process))
+        self.asked.send()
 
     def take_over(self, changed: dict[str, Override]) -> None:
         """Put the rows in force, their rules too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from performance.caching.advising import Advice
 from performance.caching.configuring import forget_row, row_of
 from performance.caching.configuring import publish as publish_settings
@@ -32,7 +34,7 @@ from performance.caching.purging import (
     warming_plan,
 )
 from performance.caching.views import cached_view
-from performance.caching.warming import Warmed, Warming
+from performance.caching.warming import Warmed, Warming, in_use
 from performance.caching.wsgi import Application, PublicAnswers, public_route
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "foresee_purge",
     "foresee_warming",
     "forget_row",
+    "in_use",
     "inspect",
     "public_route",
     "publish_settings",
@@ -73,6 +76,11 @@ __all__ = [
 ]
 
 
-def wsgi_cache(application: Application) -> Application:
-    """Answer the routes of `public_route` from the cache; hand everything else on."""
-    return PublicAnswers(application)
+def wsgi_cache(
+    application: Application, around: Callable[[Application], Application] | None = None
+) -> Application:
+    """Answer the routes of `public_route` from the cache; hand everything else on.
+
+    `around` wraps whatever is answered, Django's answers and the cache's alike.
+    """
+    return PublicAnswers(application, around)

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import redis
 
 from performance.caching.breaker import Breaker
-from performance.caching.direct import Reader
+from performance.caching.direct import Command, Lines
 from performance.caching.envelope import GENERATION_BYTES, TOKEN_BYTES
 from performance.caching.errors import StoreAway
 from performance.core import stores
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 GENERATION_KEPT_S = 7 * 86_400
 """A tag that nobody invalidated for so long costs its entries one miss."""
@@ -95,64 +91,44 @@ class RedisStore:
 
     def __init__(self) -> None:
         self.breaker = Breaker()
+        self._guarded = _Guard(self.breaker)
         kind = stores.cache_topology().kind
         self._one_by_one = kind == "cluster"
         # Behind sentinels the pool learns when the master is another; connections of ours do not.
-        self._reader = Reader() if kind == "plain" else None
+        self._lines = Lines() if kind == "plain" else None
 
-    @contextmanager
-    def _guarded(self) -> Iterator[redis.Redis]:
-        if not self.breaker.allows():
-            raise StoreAway("its breaker is open")
-        try:
-            yield stores.cache_store()
-        except (redis.ConnectionError, redis.TimeoutError, redis.RedisClusterException) as error:
-            self.breaker.failed()
-            raise StoreAway(str(error) or type(error).__name__) from error
-        except redis.RedisError as error:  # it answers, and refuses: out of memory, read-only, …
-            raise StoreAway(str(error)) from error
-        self.breaker.succeeded()
+    def _trip(self, *commands: Command) -> list[Any]:
+        """Return the replies to `commands`, given at once."""
+        with self._guarded as client:
+            if self._lines is not None:
+                return self._lines.ask(client, *commands)
+            return _piped(client, commands)
+
+    def _reading(self, keys: Sequence[str]) -> tuple[Command, ...]:
+        return tuple(("GET", key) for key in keys) if self._one_by_one else (("MGET", *keys),)
 
     def read(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values of `keys` in one round trip."""
-        values: Any
-        with self._guarded() as client:
-            if self._one_by_one:
-                pipeline = client.pipeline(transaction=False)
-                for key in keys:
-                    pipeline.get(key)
-                values = pipeline.execute()
-            elif self._reader is not None:
-                return self._reader.mget(client, keys)
-            else:
-                values = client.mget(keys)
-            return list(values)
+        values = self._trip(*self._reading(keys))
+        return values if self._one_by_one else values[0]
 
     def claim(
         self, lease: str, token: bytes, lease_ms: int, keys: Sequence[str]
     ) -> tuple[bool, list[bytes | None]]:
         """Try to become the one who computes, and read what lies there *after* that; one trip."""
-        with self._guarded() as client:
-            pipeline = client.pipeline(transaction=False)
-            pipeline.set(lease, token, nx=True, px=lease_ms)
-            if self._one_by_one:
-                for key in keys:
-                    pipeline.get(key)
-                won, *values = pipeline.execute()
-            else:
-                pipeline.mget(keys)
-                won, values = pipeline.execute()
-            return bool(won), values
+        claiming = ("SET", lease, token, "NX", "GET", "PX", lease_ms)
+        before, *values = self._trip(claiming, *self._reading(keys))
+        # Our own token lies there when a closed socket made us ask twice.
+        return before in (None, token), values if self._one_by_one else values[0]
 
     def mint(self, keys: Sequence[str]) -> list[bytes]:
         """Give each missing generation a random token; return what is there then."""
-        with self._guarded() as client:
-            pipeline = client.pipeline(transaction=False)
-            fresh = [new_generation() for _ in keys]
-            for key, token in zip(keys, fresh, strict=True):
-                pipeline.set(key, token, nx=True, get=True, ex=GENERATION_KEPT_S)
-            found = pipeline.execute()
-            return [there or token for there, token in zip(found, fresh, strict=True)]
+        fresh = [new_generation() for _ in keys]
+        named = zip(keys, fresh, strict=True)
+        found = self._trip(
+            *(("SET", key, token, "NX", "GET", "EX", GENERATION_KEPT_S) for key, token in named)
+        )
+        return [there or token for there, token in zip(found, fresh, strict=True)]
 
     def write(
         self,
@@ -166,25 +142,23 @@ class RedisStore:
 
         `lease` must be surely the caller's own yet; `counter` is a name and the seconds to keep it.
         """
-        with self._guarded() as client:
-            pipeline = client.pipeline(transaction=False)
-            pipeline.set(key, data, px=kept_ms)
-            if lease is not None:
-                pipeline.unlink(lease)
-            if counter is not None:
-                pipeline.pfadd(counter[0], key)
-                pipeline.expire(counter[0], counter[1])
-            pipeline.execute()
+        commands: list[Command] = [("SET", key, data, "PX", kept_ms)]
+        if lease is not None:
+            commands.append(("UNLINK", lease))
+        if counter is not None:
+            commands.append(("PFADD", counter[0], key))
+            commands.append(("EXPIRE", *counter))
+        self._trip(*commands)
 
     def distinct(self, counters: Sequence[str]) -> int:
         """Return about how many different keys were counted in any of `counters`."""
-        with self._guarded() as client:
+        with self._guarded as client:
             return int(client.pfcount(*counters))
 
     def release(self, lease: str, token: bytes) -> None:
         """Give the lease back if it is still ours: compare and delete, by WATCH."""
         pipeline: Any
-        with self._guarded() as client, client.pipeline() as pipeline:
+        with self._guarded as client, client.pipeline() as pipeline:
             pipeline.watch(lease)
             if pipeline.get(lease) != token:
                 return  # it ran out, and somebody else computes now
@@ -197,17 +171,15 @@ class RedisStore:
 
     def hold_off(self, lease: str, token: bytes, retry_ms: int) -> None:
         """Keep others from trying for `retry_ms`: a refresh has just failed, a copy is served."""
-        with self._guarded() as client:
+        with self._guarded as client:
             client.set(lease, token, xx=True, px=retry_ms)
 
     def harden(self, keys: Iterable[str]) -> None:
         """Give each generation new tokens: nothing stored before may be served. One round trip."""
         keys = list(keys)
-        with self._guarded() as client:
-            pipeline = client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.set(key, new_generation(), ex=GENERATION_KEPT_S, get=True)
-            before = pipeline.execute()
+        before = self._trip(
+            *(("SET", key, new_generation(), "GET", "EX", GENERATION_KEPT_S) for key in keys)
+        )
         for key, was in zip(keys, before, strict=True):
             for holder in holders_of(was):  # a strict transaction is still open: it stays poisoned
                 self.poison([key], holder, POISON_AGAIN_MS)
@@ -241,7 +213,7 @@ class RedisStore:
         When others change it all the time, it gets new tokens, which is always safe.
         """
         pipeline: Any
-        with self._guarded() as client, client.pipeline(transaction=True) as pipeline:
+        with self._guarded as client, client.pipeline(transaction=True) as pipeline:
             for attempt in range(ATTEMPTS):
                 pipeline.watch(key)
                 value = changed(pipeline.get(key))
@@ -261,13 +233,51 @@ class RedisStore:
 
     def delete(self, keys: Sequence[str], *, touched: str | None = None) -> int:
         """Remove keys, and write to `touched`, which all processes hear of; one round trip."""
-        with self._guarded() as client:
-            pipeline = client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.unlink(key)
-            if touched is not None:
-                pipeline.set(touched, b"", ex=GENERATION_KEPT_S)
-            return sum(map(int, pipeline.execute()[: len(keys)]))
+        commands: list[Command] = [("UNLINK", key) for key in keys]
+        if touched is not None:
+            commands.append(("SET", touched, b"", "EX", GENERATION_KEPT_S))
+        return sum(self._trip(*commands)[: len(keys)])
+
+
+class _Guard:
+    """Lets a call to the store happen unless the breaker is open, and counts how it went."""
+
+    __slots__ = ("_breaker",)
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def __enter__(self) -> redis.Redis:
+        if not self._breaker.allows():
+            raise StoreAway("its breaker is open")
+        try:
+            return stores.cache_store()
+        except redis.RedisError as error:  # a cluster's client asks for its nodes when it is made
+            raise self._away(error) from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._breaker.succeeded()
+        elif isinstance(error, redis.RedisError):
+            raise self._away(error) from error
+
+    def _away(self, error: redis.RedisError) -> StoreAway:
+        if isinstance(
+            error, redis.ConnectionError | redis.TimeoutError | redis.RedisClusterException
+        ):
+            self._breaker.failed()
+        # Else it answers, and refuses: out of memory, read-only, …
+        return StoreAway(str(error) or type(error).__name__)
+
+
+def _piped(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    pipeline: Any = client.pipeline(transaction=False)
+    for command in commands:
+        # redis-py gives the value before a SET only when it is told that it was asked for.
+        told = {"get": True} if command[0] == "SET" and "GET" in command else {}
+        pipeline.execute_command(*command, **told)
+    replies: list[Any] = pipeline.execute()
+    return replies
 
 
 def _softened(was: bytes | None) -> bytes | None:

@@ -6,6 +6,7 @@ import redis
 from celery import shared_task
 
 from performance.caching import services
+from performance.caching.conf import conf
 from performance.caching.services import cache
 
 logger = logging.getLogger(__name__)
@@ -15,8 +16,9 @@ WARM_LIMIT = 20
 
 @shared_task(name="performance.caching.warm", ignore_result=True, soft_time_limit=20, expires=5)
 def warm() -> None:
-    """Refresh what the families want warm and what ends soon; twice at once only costs time."""
-    outcomes = list(cache.warm(cache.warming_plan(limit=WARM_LIMIT)))
+    """Refresh what families want warm, is read, and ends soon; twice at once only costs time."""
+    planned = services.in_use(cache.warming_plan(limit=WARM_LIMIT), within_s=conf().warm_idle_s)
+    outcomes = list(cache.warm(planned))
     for outcome in outcomes:
         if outcome.error:
             logger.warning("%s was not warmed: %s", outcome.key, outcome.error)

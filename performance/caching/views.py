@@ -177,7 +177,9 @@ class _View:
         ]
         encoded = self._family.cdn is not None
         return Page(
-            Body.of(response.content, encoded=encoded), response["Content-Type"], tuple(kept)
+            Body.of(response.content, encoded=encoded).kept(),
+            response["Content-Type"],
+            tuple(kept),
         )
 
 

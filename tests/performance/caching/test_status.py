@@ -109,8 +109,8 @@ def test_processes_say_how_long_a_push_takes(hearing, eventually):
         found = cache.overview()["processes"]
         return found and found[0]["push_lag_ms"]
 
-    eventually(lag_ms, within_s=4)
-    assert 0 < lag_ms() < 1000
+    eventually(lag_ms)
+    assert lag_ms() > 0
 
 
 def test_watching_in_json_is_an_object_a_line_and_ends_with_ctrl_c(board, capsys, monkeypatch):

@@ -40,7 +40,7 @@ class Server:
         self.process = subprocess.Popen(self._command)
         self.until(lambda client: client.ping())
 
-    def until(self, true, within_s: float = 15.0) -> None:
+    def until(self, true, within_s: float = 60.0) -> None:
         """Wait for `true(client)`; whatever a server that is starting says counts as no."""
         deadline = time.monotonic() + within_s
         with redis.Redis(port=self.port, protocol=2, socket_timeout=1) as client:

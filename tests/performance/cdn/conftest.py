@@ -53,8 +53,8 @@ def edge(recorder, settings):
             "provider": "varnish",
             "varnish_urls": (recorder.address,),
             "base_url": recorder.address,
-            "timeout_s": 1,
-            "probe_timeout_s": 1,
+            "timeout_s": 5,
+            "probe_timeout_s": 5,
             "max_attempts": 2,
             "healthy_after": 3,
         }
