@@ -288,6 +288,8 @@ def test_an_outdated_answer_is_given_once_more_while_the_next_is_made(changing, 
     assert once_more["headers"]["Cache-Status"] == "ProTipp; hit; ttl=-1; detail=outdated; age=1"
     assert once_more["headers"]["Cache-Control"].startswith("public, max-age=1, stale-while-reval")
     assert "max-age=1, stale-while-revalidate=0" in once_more["headers"]["CDN-Cache-Control"]
+    assert changing.ask()["body"] == b"version 1"  # to the crowd of that moment
+    changing.now_s += 0.1
     assert changing.ask()["body"] == b"version 2"
 
 
