@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 import uvloop
 
-CONNECT_AT_ONCE = 100
+CONNECT_AT_ONCE = 50
+TRIES = 20
 AN_ADDRESS = 50
 """Sockets from one address; the site closes the 51st."""
 PRICE = re.compile(rb'"p":(\d+)')
@@ -44,9 +45,9 @@ class Listener(asyncio.Protocol):
         transport.write(self.audience.request)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.audience.ending:
-            self.audience.lost += 1
-        if not self.opened.done():
+        if self.opened.done():
+            self.audience.lost += not self.audience.ending
+        else:
             self.opened.set_exception(ConnectionError(f"refused: {self._buffer[:80]!r}"))
 
     def data_received(self, data: bytes) -> None:
@@ -96,6 +97,8 @@ class Audience:
         self.numbers, self.times = array.array("q"), array.array("d")
         self.listeners: list[Listener] = []
         self.lost = 0
+        """Closed after they were open."""
+        self.refused = 0
         self.ending = False
         site = f"{order['host']}:{order['port']}"
         key = base64.b64encode(os.urandom(16)).decode()
@@ -110,15 +113,26 @@ class Audience:
 
         async def one(number: int) -> None:
             place = self.order["first"] + number // AN_ADDRESS
+            address = f"127.1.{place // 250}.{place % 250 + 1}"
             async with slots:
-                _, listener = await self.loop.create_connection(
-                    lambda: Listener(self), self.order["host"], self.order["port"],
-                    local_addr=(f"127.1.{place // 250}.{place % 250 + 1}", 0),
-                )  # fmt: skip
-                self.listeners.append(listener)
-                await listener.opened
+                for _ in range(TRIES):
+                    try:
+                        self.listeners.append(await self._open(address))
+                        return
+                    except OSError:  # refused while the site is busy: our pages try again too
+                        self.refused += 1
+                        await asyncio.sleep(0.5)
+            raise ConnectionError(f"A socket was refused {TRIES} times.")
 
         await asyncio.gather(*(one(number) for number in range(self.order["sockets"])))
+
+    async def _open(self, address: str) -> Listener:
+        _, listener = await self.loop.create_connection(
+            lambda: Listener(self), self.order["host"], self.order["port"],
+            local_addr=(address, 0),
+        )  # fmt: skip
+        await listener.opened
+        return listener
 
     def end(self) -> None:
         self.ending = True
@@ -136,7 +150,7 @@ async def main(order: dict[str, Any]) -> dict[str, Any]:
     with Path(order["file"]).open("wb") as out:
         audience.numbers.tofile(out)
         audience.times.tofile(out)
-    return {"seen": len(audience.numbers), "lost": audience.lost}
+    return {"seen": len(audience.numbers), "lost": audience.lost, "refused": audience.refused}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy
 
 from benchmarks.a_site import Report, Site, Usage, a_site, crowd_of
 
-SECONDS = 8.0
+SECONDS = 6.0
 USERS = 32
 ROUNDS = 3
 CACHED = {"/api/v1/sports": 1.0}
