@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import smtplib
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.core import mail
 from django.core.exceptions import ValidationError
 from hypothesis import given
@@ -261,6 +263,25 @@ def test_the_seeded_rules_are_valid(seeded):
     assert {cause.name for cause in causes.all()} == {"Database slow", "Node silent"}
     for each in rules:
         each.full_clean()
+
+
+def test_only_an_untouched_rule_of_slow_queries_is_sharpened(seeded):
+    migration = import_module("performance.monitoring.migrations.0008_silences_and_database_rule")
+    rules = AlertRule.objects.filter(name="Database slow")
+    sharp = {"fire_at": 10, "clear_at": 8, "for_s": 300, "keep_firing_s": 120}
+    assert rules.values(*sharp).get() == sharp
+
+    for edited in (
+        {"fire_at": 50}, {"selector": ""}, {"for_s": 60}, {"severity": "critical"},
+        {"enabled": False}, {"no_data": "alert"}, {"aggregate": "p99"},
+    ):  # fmt: skip
+        before = migration.SEEDED | edited
+        rules.update(**before)
+        migration.sharpen(apps, None)
+        assert rules.values(*before).get() == before
+    rules.update(**migration.SEEDED)
+    migration.sharpen(apps, None)
+    assert rules.values(*sharp).get() == sharp
 
 
 def test_a_cdn_out_of_use_is_an_alert_by_the_probes_that_found_it_so(seeded):
