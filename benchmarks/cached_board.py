@@ -1,8 +1,9 @@
 """The board's API through the WSGI application: computed, from the store, and from memory.
 
 One run, alternating; the times are of the server alone, without network or proxy. Computed means
-that the value was invalidated before the request, so the cache's own share of a miss is in it;
-with the cache off nothing of it is.
+that the value was invalidated before the request. With the cache off whatever the answer rests on
+is computed too, above all the list of sports, which a miss has from the cache: so this says what
+the cache spares, and `cache_misses` what it adds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ QUERY = f"sport={SPORT}&markets=h2h"
 EVENTS, BOOKMAKERS = 30, 12
 ROUNDS = 200
 WANTED_RATIO = 10
-WANTED_MISS = 0.05
 
 
 class Report(Protocol):
@@ -55,42 +55,29 @@ def run(report: Report) -> None:
         _ask(application)
         time.sleep(0.05)
     times_ms: dict[str, list[float]] = {name: [] for name in states}
-    cpu_ms: dict[str, list[float]] = {name: [] for name in states}
     for _ in range(ROUNDS):
         for name, prepare in states.items():
             prepare()
-            started, cpu_s = time.perf_counter(), time.process_time()
+            started = time.perf_counter()
             _ask(application)
             times_ms[name].append((time.perf_counter() - started) * 1000)
-            cpu_ms[name].append((time.process_time() - cpu_s) * 1000)
             if name == "computed, the cache off":
                 off.disable()
         time.sleep(0.002)  # the push of the invalidation arrives
-    _tell(report, size_bytes, times_ms, cpu_ms)
+    _tell(report, size_bytes, times_ms)
     _hits(report)
 
 
-def _tell(
-    report: Report,
-    size_bytes: int,
-    times_ms: dict[str, list[float]],
-    cpu_ms: dict[str, list[float]],
-) -> None:
+def _tell(report: Report, size_bytes: int, times_ms: dict[str, list[float]]) -> None:
     p50_ms = {name: statistics.median(times) for name, times in times_ms.items()}
-    computed_ms, off_ms = p50_ms["computed"], p50_ms["computed, the cache off"]
+    off_ms = p50_ms["computed, the cache off"]
     report.say(f"{EVENTS} events at {BOOKMAKERS} bookmakers, {size_bytes / 1024:.0f} KB; p50, p99:")
     for name, times in times_ms.items():
         report.say(
             f"- {name}: {p50_ms[name]:.3f} ms, {statistics.quantiles(times, n=100)[98]:.3f} ms "
             f"({off_ms / p50_ms[name]:.1f}x less time than with the cache off)"
         )
-    cpu_p50 = {name: statistics.median(times) for name, times in cpu_ms.items()}
     report.say(f"- wanted: at least {WANTED_RATIO}x less than uncached")
-    report.say(
-        f"- a miss takes {computed_ms / off_ms - 1:+.1%} time with the cache on, and "
-        f"{cpu_p50['computed'] / cpu_p50['computed, the cache off'] - 1:+.1%} CPU of the node "
-        f"(wanted: at most {WANTED_MISS:+.0%})"
-    )
 
 
 def _ask(application: Any) -> bytes:

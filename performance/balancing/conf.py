@@ -35,7 +35,7 @@ class BalancingConf:
 
     queue_timeout_s: float = 1.0
     """How long a request may wait for a slot; then it gets a 503 that says when to come back."""
-    shed_above: int = 64
+    shed_above: int = 512
     """Requests that wait in the queue; above it those of nobody in particular get a 503 at once,
     while staff and holders of a key go on waiting, and before the others. 0 sheds nobody."""
     connect_timeout_ms: int = 200

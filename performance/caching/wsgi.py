@@ -36,6 +36,8 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
+MOMENT_S = 0.05
+"""What an invalidation ended, and the store has just allowed once more, all others get as well."""
 REMEMBERED_URLS = 4096
 LEARNT_LIMIT = 256
 MADE_BYTES = 8 * 1024 * 1024
@@ -110,7 +112,9 @@ Headers = list[tuple[str, str]]
 class _Made:
     """An answer as WSGI takes it, ready to be given until one of its headers changes."""
 
-    __slots__ = ("body", "dated_s", "entry", "headers", "of", "route", "status", "until_s")
+    __slots__ = (
+        "again_until_s", "body", "dated_s", "entry", "headers", "of", "route", "status", "until_s",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -131,6 +135,9 @@ class _Made:
         self.dated_s = content_dated_s(route.family, found)
         self.until_s = headers_change_s(found)
         """Unix time."""
+        outdated = found.source == "outdated"
+        self.again_until_s = runtimes.current().clock() + MOMENT_S if outdated else 0.0
+        """Until then it is given without asking the store, though memory has no entry."""
 
 
 def _of(found: Found) -> tuple[Any, ...]:
@@ -284,8 +291,13 @@ class PublicAnswers:
 
 def _still_true(made: _Made) -> bool:
     """Count a hit when the answer may be given again, as `reading.from_memory` does."""
-    entry = made.entry
-    if entry is None or not entry.alive() or made.until_s <= runtimes.current().clock():
+    entry, now_s = made.entry, runtimes.current().clock()
+    if made.until_s <= now_s:
+        return False
+    if entry is None and now_s < made.again_until_s:  # a crowd, while the next is made
+        made.route.family.counts.stale += 1
+        return True
+    if entry is None or not entry.alive():
         return False
     entry.hits += 1
     counts = made.route.family.counts

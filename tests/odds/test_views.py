@@ -12,7 +12,7 @@ from django.test import RequestFactory
 
 from odds import families
 from odds.models import Opportunity
-from performance.caching.services import wsgi_cache
+from performance.caching.services import cache, wsgi_cache
 from performance.core import signals
 
 from . import market
@@ -285,6 +285,34 @@ def test_a_page_is_a_hit_and_shows_a_new_price_at_once(client):
     assert "hit" in hit["Cache-Status"]
     assert b"2.75" not in hit.content
     assert b"<b>2.75</b>" in after.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_front_page_shows_a_new_price_of_its_sport_at_once(client):
+    market.open_market()
+    client.get("/")
+    hit = client.get("/")
+    assert families.board_page.tags_of(("", "h2h", (), 1))[1:] == ("sport:soccer_epl",)
+    market.send(market.quote(0, "bet365", "Arsenal", "2.75", last_update=market.now()))
+
+    after = client.get("/")
+    assert "hit" in hit["Cache-Status"]
+    assert b"2.75" not in hit.content
+    assert b"<b>2.75</b>" in after.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_front_page_follows_when_another_sport_becomes_the_busiest(client):
+    market.open_market(2)
+    assert b"soccer_epl" in client.get("/").content
+    other = {"sport_key": "basketball_nba", "sport_title": "NBA"}
+    events = [market.event(number, **other) for number in range(10, 15)]
+    quotes = [market.quote(number, "bet365", "Arsenal", "7.77") for number in range(10, 15)]
+    market.send(*quotes, events=events)
+    cache.purge("sports", "front_sport")  # each is known for some seconds
+
+    assert families.board_page.tags_of(("", "h2h", (), 1))[1:] == ("sport:basketball_nba",)
+    assert b"7.77" in client.get("/").content
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import time
+from types import SimpleNamespace
 
 import brotli
 import msgspec
@@ -143,11 +144,15 @@ def test_a_stored_body_that_cannot_be_unpacked_is_a_miss_and_counted(hearing, zi
 # --- the wrapper around Django
 
 
+@pytest.fixture(autouse=True)
+def _own_routes(monkeypatch):
+    monkeypatch.setattr(wsgi, "_routes", [])
+
+
 @pytest.fixture
-def site(settings, monkeypatch):
+def site(settings):
     """A site with one public route, asked as a WSGI server would."""
     api = make_api()
-    monkeypatch.setattr(wsgi, "_routes", [])
     settings.ROOT_URLCONF = __name__
     settings.ALLOWED_HOSTS = ["testserver"]
     seen = []
@@ -288,6 +293,8 @@ def test_an_outdated_answer_is_given_once_more_while_the_next_is_made(changing, 
     assert once_more["headers"]["Cache-Status"] == "ProTipp; hit; ttl=-1; detail=outdated; age=1"
     assert once_more["headers"]["Cache-Control"].startswith("public, max-age=1, stale-while-reval")
     assert "max-age=1, stale-while-revalidate=0" in once_more["headers"]["CDN-Cache-Control"]
+    assert changing.ask()["body"] == b"version 1"  # to the crowd of that moment
+    changing.now_s += 0.1
     assert changing.ask()["body"] == b"version 2"
 
 
@@ -311,6 +318,49 @@ def test_nothing_outdated_is_given_while_a_strict_change_is_open(changing, heari
     hearing.poison(["odds"], b"holder")
 
     assert changing.ask()["body"] == b"version 2"
+
+
+def test_what_stands_around_django_speaks_once_for_many_cached_answers(settings, hearing):
+    settings.ROOT_URLCONF = __name__
+    settings.ALLOWED_HOSTS = ["testserver"]
+    api, spoke = make_api(memory_s=60, ttl_s=600), []
+    clock = SimpleNamespace(now_s=time.time())
+    hearing.clock = lambda: clock.now_s
+
+    def around(application):
+        def speaking(environ, start_response):
+            def start(status, headers, *rest):
+                spoke.append(environ["PATH_INFO"])
+                return start_response(status, [*headers, ("Link", "</style.css>")], *rest)
+
+            return application(environ, start)
+
+        return speaking
+
+    urlpatterns[:] = [path("api/board", lambda request: cached_response(request, api, "epl"))]
+    public_route("/api/board", api, arguments=lambda: ("epl",))
+    site = Site(wsgi_cache(WSGIHandler(), around), [])
+    answers = [site.ask() for _ in range(3)]  # Django's, and what the first push lets memory keep
+    clock.now_s += 0.3  # no header changes now
+    before = len(spoke)
+    answers += [site.ask() for _ in range(20)]
+
+    assert {answer["headers"]["Link"] for answer in answers} == {"</style.css>"}
+    assert {answer["body"] for answer in answers} == {BODY}
+    assert len(spoke) <= before + 1
+    assert site.ask(method="POST")["headers"]["Link"] == "</style.css>"
+
+
+def test_an_answer_that_was_made_ends_with_what_it_was_made_of(site, hearing, eventually):
+    for _ in range(3):
+        site.ask()
+    hit = site.ask()
+    assert "hit" in hit["headers"]["Cache-Status"]
+    seen = len(site.seen)
+
+    cache.invalidate("sport:epl")
+    assert site.ask()["headers"]["Cache-Status"].startswith("ProTipp; fwd=uri-miss")
+    assert len(site.seen) == seen + 1
 
 
 def test_head_through_the_wrapper_has_no_body(site):

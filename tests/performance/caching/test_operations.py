@@ -7,8 +7,9 @@ from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from performance.caching import auditing
+from performance.caching import asked, auditing, services, tasks
 from performance.caching.conf import conf
+from performance.caching.copies import ticket
 from performance.caching.models import CacheConfig
 from performance.caching.presets import PRESETS
 from performance.caching.services import UnknownFamily, cache, cached, publish_settings
@@ -92,6 +93,47 @@ def test_beat_comes_before_a_value_runs_out_and_not_at_every_round(fake, ttl_s):
         list(cache.warm(cache.warming_plan("board")))
 
     assert len(calls) <= 1 + rounds * (0.7 if ttl_s > 2 * every_s else 1)
+
+
+def test_beat_warms_only_what_somebody_reads(hearing, eventually):
+    family, calls = make_family(memory_s=0)
+    tasks.warm()
+    assert calls == [], "nobody has asked for anything yet"
+
+    family("a")
+    eventually(lambda: stores.bus().zcard(asked.ASKED) == 1)
+    family.memory.clear()
+    stores.cache_store().flushall()
+    tasks.warm()
+    assert calls == ["a", "a"]
+
+
+def test_what_nobody_has_read_for_long_is_not_warmed(hearing, eventually, settings):
+    family, _ = make_family(memory_s=0)
+    family("a")
+    family("b")
+    eventually(lambda: stores.bus().zcard(asked.ASKED) == 2)
+    (key,) = asked_keys(family, "a")
+    stores.bus().zincrby(asked.ASKED, -301, key)
+    planned = cache.warming_plan("board")
+
+    assert [one.key for one in services.in_use(planned, within_s=300)] == ['board["b"]']
+    assert len(services.in_use(planned, within_s=0)) == 2
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    stores.forget()
+    assert len(services.in_use(planned, within_s=300)) == 2, "the bus is away: all of it"
+
+
+def asked_keys(family, *keys):
+    return [ticket(family, (key,)).key for key in keys]
+
+
+def test_looking_at_a_value_or_warming_it_is_no_reading(hearing):
+    family, _ = make_family(memory_s=0)
+    family.peek("a")
+    list(cache.warm(cache.warming_plan("board")))
+
+    assert not hearing.asked._keys
 
 
 def test_the_timetable_warms_as_often_as_the_options_say():
