@@ -12,6 +12,8 @@ from django.db import Error, connection, transaction
 PARAMETER = re.compile(r"\$(\d+)")
 TYPED_LITERAL = re.compile(r"\b(interval|timestamptz|timestamp|date|time)\s+(\$\d+)", re.IGNORECASE)
 """`interval '1 day'` comes out of the server's statistics as `interval $1`, which is no SQL."""
+EXTRACTED = re.compile(r"\bextract\s*\(\s*\$\d+\s+from\b", re.IGNORECASE)
+"""And `extract(epoch FROM …)` as `extract($1 FROM …)`; any field costs the same."""
 MOST_GUESSES = 100
 KEPT_TYPES = 500
 _numbers = itertools.count(1)
@@ -26,7 +28,7 @@ def explain(cursor: Any, sql: str) -> dict[str, Any]:
     one (the statistics replace constants too, in `concat($1, …)`), it is tried as text. Raises
     django.db.Error for what the server will not plan; the transaction around stands all the same.
     """
-    text = TYPED_LITERAL.sub(r"\2::\1", sql)
+    text = EXTRACTED.sub("extract(epoch FROM", TYPED_LITERAL.sub(r"\2::\1", sql))
     highest = max((int(number) for number in PARAMETER.findall(text)), default=0)
     types = _types.get(sql) or ["unknown"] * highest
     for _ in range(min(highest, MOST_GUESSES)):

@@ -68,8 +68,7 @@ class PoolWatch:
         since = {name: counted[name] - before[0][1][name] for name in COUNTED}
         before.append((now, counted))
         return {
-            "node": settings.NODE_ID,
-            "process": settings.PROCESS,
+            "name": _said(settings.NODE_ID, settings.PROCESS),
             "pid": os.getpid(),
             "alias": alias,
             "most": int(stats.get("pool_max", 0)),
@@ -104,8 +103,13 @@ class PoolWatch:
             self.tell()
 
 
+def _said(node: str, process: str) -> str:
+    """Return `web-1`, whose name says what it is, but `n7 web`."""
+    return node if process in node else f"{node} {process}"
+
+
 def _name(reading: dict[str, Any]) -> str:
-    return "|".join(str(reading[part]) for part in ("node", "process", "pid", "alias"))
+    return "|".join(str(reading[part]) for part in ("name", "pid", "alias"))
 
 
 _watch: tuple[int, PoolWatch] | None = None

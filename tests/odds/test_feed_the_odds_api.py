@@ -128,7 +128,7 @@ def odds(*prices: float, key: str = "c" * 32, at: datetime = NOW) -> list[dict]:
 
 
 def source(provider: Provider, **options) -> TheOddsApiSource:
-    conf = {"base_url": provider.url, "timeout_s": 1.0, "min_interval_s": 60.0}
+    conf = {"base_url": provider.url, "timeout_s": 20.0, "min_interval_s": 60.0}
     conf |= {name: options.pop(name) for name in list(options) if name in OddsConf.__slots__}
     given = {"sports": ["soccer_epl"], "clock": lambda: NOW} | options
     return TheOddsApiSource(key=KEY, options=OddsConf(**conf), **given)

@@ -54,16 +54,22 @@ def connect(server, query=SPORT, *, origin=None):
         f"ws://{server}/ws/odds/?{query}",
         origin=origin or f"http://{server}",
         compression=None,
-        open_timeout=5,
+        open_timeout=30,
     )
 
 
-async def hear(socket, *kinds, limit_s=5):
+async def hear(socket, *kinds, limit_s=30):
     async with asyncio.timeout(limit_s):
         while True:
             frame = json.loads(await socket.recv())
             if frame["type"] in kinds:
                 return frame
+
+
+async def until(holds):
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 async def greeted(socket):
@@ -317,7 +323,7 @@ async def test_a_slow_socket_holds_one_price_each_and_gets_the_newest():
     assert len(slow._pending) == 50
 
     slow.gate.set()
-    await asyncio.sleep(0.05)
+    await until(lambda: slow._sender is None)
     assert len(slow.taken) == 2  # the frame that was under way, and all that came since
     assert {one["p"] for one in slow.taken[1]["prices"]} == {2 + 199 / 100}
     assert [frame["n"] for frame in slow.taken] == [0, 1]
@@ -332,7 +338,7 @@ async def test_a_socket_too_far_behind_is_told_to_resync_then_closed_with_1013()
     offer(hub, slow, prices(0, live.PENDING_LIMIT + 1))
     assert slow._pending == {}
     slow.gate.set()
-    await asyncio.sleep(0.05)
+    await until(lambda: slow._sender is None)
     assert [frame["type"] for frame in slow.taken] == ["prices", "resync"] or [
         frame["type"] for frame in slow.taken
     ] == ["resync", "prices"]
@@ -342,7 +348,7 @@ async def test_a_socket_too_far_behind_is_told_to_resync_then_closed_with_1013()
     await asyncio.sleep(0)
     for turn in range(live.RESYNCS_LIMIT):
         offer(hub, slow, prices(turn * 1000, live.PENDING_LIMIT + 1))
-    await asyncio.sleep(0.05)
+    await until(lambda: slow.code)
     assert slow.code == 1013
 
 
@@ -368,14 +374,11 @@ async def test_while_the_bus_is_away_sockets_hear_so_and_are_resynced_when_it_is
     port = dead.sockets[0].getsockname()[1]
     hub, socket = Hub(url=f"redis://127.0.0.1:{port}/0"), Socket()
     hub.join(socket)
-    await asyncio.sleep(0.5)
-    assert told
+    await until(lambda: told)
     assert set(told) == {"paused"}
 
     hub._url = settings.REDIS_URL
-    async with asyncio.timeout(5):
-        while "resync" not in told:
-            await asyncio.sleep(0.05)
+    await until(lambda: "resync" in told)
     assert hub.connected
     hub.part(socket)
     hub._task.cancel()

@@ -48,7 +48,7 @@ const CONNECTIONS = [
 ];
 
 const POOLS = [
-  { heading: true, cell: (row) => `${row.node} ${row.process}` },
+  { heading: true, cell: (row) => row.name },
   { className: "num narrow-hide", cell: (row) => row.pid },
   { className: "narrow-hide", cell: (row) => row.alias },
   { className: "num", cell: (row) => `${row.in_use} / ${row.most}` },

@@ -54,9 +54,9 @@ def test_the_definition_quotes_hostile_names():
 def test_a_statement_of_a_megabyte_suggests_nothing_and_costs_nothing():
     sql = "SELECT * FROM t WHERE a IN (" + ", ".join(["$1"] * 200_000) + ")"
 
-    started = time.perf_counter()
+    started = time.thread_time()
     assert candidates(sql, COLUMNS) == []
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_a_join_suggests_its_foreign_column():

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from odds.models import Sport
-from performance.queries import plan_tree, tuning, upkeep
+from performance.queries import plan_tree, plans, tuning, upkeep
 from performance.queries.errors import CannotExplain
 from performance.queries.explaining import analyze, readable
 
@@ -150,3 +150,17 @@ def test_each_setting_that_hurts_has_its_reason():
     assert "SSD" in advice["random_page_cost"]
     assert "power cut" in advice["fsync"]
     assert advice["jit"] == ""
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT extract($1 FROM now()) * $2",
+        "SELECT now() + interval $1",
+        "SELECT EXTRACT( $1 FROM e.commence_time) FROM odds_event e WHERE e.key = $2",
+    ],
+)
+def test_what_the_statistics_write_for_constants_is_planned_all_the_same(sql):
+    with connection.cursor() as cursor:
+        assert plans.explain(cursor, sql)["Node Type"]

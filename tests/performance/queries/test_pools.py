@@ -93,18 +93,18 @@ def test_another_process_s_waits_are_on_the_page(pool, admin_client):
     other.join(PATIENCE_S)
 
     html = admin_client.get("/admin/performance/queries/").content.decode()
-    assert f"{settings.NODE_ID} {settings.PROCESS}</th>" in html
+    assert f'<th scope="row">{pools._said(settings.NODE_ID, settings.PROCESS)}</th>' in html
     assert '<td class="narrow-hide">replica1</td><td class="num">1 / 1</td>' in html
     assert 'data-bind="pool_waiting">1<' in html
 
 
 def test_who_ended_is_forgotten_and_the_one_with_most_waiting_comes_first():
-    told = {"process": "web", "pid": 1, "alias": "default", "wait_ms": 0, "seen_unix_s": 100.0}
+    told = {"pid": 1, "alias": "default", "wait_ms": 0}
     for node, waiting, seen in (("a", 0, 100.0), ("b", 4, 99.0), ("gone", 9, 80.0)):
-        one = json.dumps({**told, "node": node, "waiting": waiting, "seen_unix_s": seen})
+        one = json.dumps({**told, "name": node, "waiting": waiting, "seen_unix_s": seen})
         stores.bus().hset(pools.KEY, node, one)
 
-    assert [one["node"] for one in reported(now_unix_s=100.0)] == ["b", "a"]
+    assert [one["name"] for one in reported(now_unix_s=100.0)] == ["b", "a"]
     assert stores.bus().hkeys(pools.KEY) == [b"a", b"b"]
 
 

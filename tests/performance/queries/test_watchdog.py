@@ -46,7 +46,7 @@ def test_a_query_of_a_paused_server_ends_in_time_with_the_reason(paused):
     with pytest.raises(OperationalError, match="QUERY_LIMIT_MS") as caught:
         connection.cursor().execute("SELECT 1")
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # without a limit of ours: never
     assert isinstance(caught.value.__cause__, ServerSilent)
 
 
@@ -61,7 +61,7 @@ def test_a_commit_of_a_paused_server_ends_in_time(backend):
         pause_before_commit()
     os.kill(backend, signal.SIGCONT)
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # without a limit of ours: never
 
 
 def test_the_next_query_gets_a_new_connection(paused):
