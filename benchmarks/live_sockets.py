@@ -88,8 +88,8 @@ def _row(report: Report, site: Site, *, sockets: int, live_nodes: int, goal_ms: 
     wanted = sockets * (BROADCASTS - WARM)
     report.say(
         f"| {sockets:,} | {live_nodes} | {seen.served:,} of {wanted:,} | {seen.lost} | "
-        f"{seen.refused} | {p50:.0f} | {p99:.0f} | under {goal_ms} | {late_ms:.0f} | {memory_kb:.0f} | "
-        f"{numpy.percentile(http.latencies_ms, 99):.1f} | {sum(http.errors.values())} |"
+        f"{seen.refused} | {p50:.0f} | {p99:.0f} | under {goal_ms} | {late_ms:.0f} | "
+        f"{memory_kb:.0f} | {numpy.percentile(http.latencies_ms, 99):.1f} | {sum(http.errors.values())} |"
     )
 
 
