@@ -71,7 +71,7 @@ def _readers() -> dict[str, Callable[[], object]]:
         )
         keys = itertools.cycle([row[0] for row in cursor.fetchall()])
 
-    settled_s, until_s = history.settled_until_s(), time.time() + history.DAY_S
+    settled_s = history.settled_until_s()
     since_s = settled_s - 30 * history.DAY_S
 
     return {
@@ -79,7 +79,7 @@ def _readers() -> dict[str, Callable[[], object]]:
         "board, 6th page": lambda: boards.board(next(sports), market="h2h", page=6, total=1),
         "its total": lambda: boards.board_total(next(sports), "h2h"),
         "event": lambda: boards.event(next(keys)),
-        "an event's moves today": lambda: history.moves(next(keys), settled_s, until_s),
+        "an event's moves today": lambda: history.moves(next(keys), settled_s),
         "its moves before, once a day": lambda: history.moves(next(keys), since_s, settled_s),
         "arbitrage": opportunities.opportunities,
         "sports": boards.sports,

@@ -296,7 +296,7 @@ def _history(found: Board) -> list[Series]:
     since_s, until_s = (int(second) for second in event.recorded_s)
     settled_s = settled_until_s()
     older = past_moves(event.id, since_s, settled_s) if since_s < settled_s else b"[]"
-    newer = moves(event.id, max(since_s, settled_s), until_s) if until_s > settled_s else b"[]"
+    newer = moves(event.id, max(since_s, settled_s)) if until_s > settled_s else b"[]"
     return series(event.lines, newer, older, found.bookmakers)
 
 

@@ -98,7 +98,7 @@ READERS = {
     "a later page": lambda key: boards.board(SPORT, market="h2h", page=2, total=1),
     "its total": lambda key: boards.board_total(SPORT, "h2h"),
     "event": lambda key: boards.event(key),
-    "history": lambda key: history.moves(key, 0, 1e10),
+    "history": lambda key: history.moves(key, 0),
     "history of its days": lambda key: history.moves(key, EPOCH_S - 1e5, EPOCH_S + 1e5),
     "sports": lambda key: boards.sports(),
     "ids that begin alike": lambda key: boards.near_events(key),

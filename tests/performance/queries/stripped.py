@@ -54,7 +54,7 @@ def prepare(cursor):
         answers.odds(SPORT)
         answers.event_odds(key)
         answers.odds(answers.UPCOMING)
-        history.moves(key, 0, 1e10)
+        history.moves(key, 0)
 
 
 def main():
