@@ -86,10 +86,11 @@ def _row(report: Report, site: Site, *, sockets: int, live_nodes: int, goal_ms: 
     p50, p99 = numpy.percentile(seen.spread_ms, [50, 99])
     late_ms = numpy.percentile(seen.after_publishing_ms, 99)
     wanted = sockets * (BROADCASTS - WARM)
+    errors = sum(http.errors.values())
     report.say(
         f"| {sockets:,} | {live_nodes} | {seen.served:,} of {wanted:,} | {seen.lost} | "
         f"{seen.refused} | {p50:.0f} | {p99:.0f} | under {goal_ms} | {late_ms:.0f} | "
-        f"{memory_kb:.0f} | {numpy.percentile(http.latencies_ms, 99):.1f} | {sum(http.errors.values())} |"
+        f"{memory_kb:.0f} | {numpy.percentile(http.latencies_ms, 99):.1f} | {errors} |"
     )
 
 

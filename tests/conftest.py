@@ -18,6 +18,7 @@ import urllib.request
 from email.message import Message
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 import redis
@@ -32,6 +33,16 @@ SAMPLES = Path(os.environ.get("PROTIPP_SAMPLES") or ROOT.parent / "shared" / "da
 settings.STORAGES["staticfiles"]["BACKEND"] = (
     "django.contrib.staticfiles.storage.StaticFilesStorage"
 )
+
+
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,  # of one example: on busy cores any can take long
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),  # what is found by chance is found by people first
+    print_blob=True,
+)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items):

@@ -15,6 +15,8 @@ from performance.core import stores
 ASKED = "caching:asked"
 """A sorted set of the store's keys, by the Unix time at which each was last asked for."""
 KEPT_S = 3600
+KEYS_KEPT = 20_000
+"""Those asked for last: the bus evicts nothing, so nobody may fill it by asking for more."""
 NOTES_LIMIT = 2_000
 """Between two ticks; more values than that are not what a family would warm."""
 
@@ -38,6 +40,7 @@ class Notes:
         pipeline = stores.bus().pipeline(transaction=False)
         pipeline.zadd(ASKED, dict.fromkeys(keys, now_s))
         pipeline.zremrangebyscore(ASKED, "-inf", now_s - KEPT_S)
+        pipeline.zremrangebyrank(ASKED, 0, -KEYS_KEPT - 1)
         pipeline.expire(ASKED, KEPT_S)
         pipeline.execute()
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
 
 from performance.core.conf import load
 
+SECRET_LETTERS = 32
 _ABOVE_ZERO = (
     "default_ttl_s",
     "lease_s",
@@ -27,6 +29,10 @@ class CachingConf:
     """The start of every key in `CACHE_URL`: two sites on one server must differ here."""
     enabled: bool = True
     """False computes every answer anew and keeps nothing: to compare, and to rule the cache out."""
+    secrets: Sequence[str] = ()
+    """With any, values are encrypted and signed in the store: the first locks, each opens. To
+    change them, put the new one first and drop the old one a day later; once a year is often
+    enough. Each is random text of at least 32 letters."""
     default_ttl_s: float = 60
     """How long a value counts as fresh, for a family that does not say."""
     default_stale_s: float = 60
@@ -77,6 +83,12 @@ class CachingConf:
                 raise ImproperlyConfigured(
                     f"PERFORMANCE['CACHING'][{name!r}] is {getattr(self, name)}; "
                     "it must be above 0."
+                )
+        for secret in self.secrets:
+            if len(secret) < SECRET_LETTERS:
+                raise ImproperlyConfigured(
+                    f"PERFORMANCE['CACHING']['secrets'] has one of {len(secret)} letters; each "
+                    f"must have {SECRET_LETTERS}, as secrets.token_urlsafe(32) gives them."
                 )
         if not self.namespace or any(letter in self.namespace for letter in " \r\n*{}"):
             raise ImproperlyConfigured(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from performance.caching import runtime as runtimes
+from performance.caching import vault
 from performance.caching.conf import conf
 from performance.caching.envelope import (
     Envelope,
@@ -148,7 +149,12 @@ def assess(family: Family[..., Any], ticket: Ticket, values: Sequence[bytes | No
     if stored is None:
         return Copy(State.MISS, None, generations)
     try:
-        envelope = unseal(stored, schema=family.codec.schema_hash, max_bytes=conf().max_value_bytes)
+        envelope = unseal(
+            stored,
+            schema=family.codec.schema_hash,
+            max_bytes=conf().max_value_bytes,
+            unlock=vault.unlock(ticket.key),
+        )
     except Unreadable:
         family.counts.unreadable += 1
         return Copy(State.MISS, None, generations)

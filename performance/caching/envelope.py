@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 import msgspec
@@ -23,6 +23,10 @@ TOKEN_BYTES = 8
 GENERATION_BYTES = 2 * TOKEN_BYTES
 """A generation is a hard and a soft token. Any other length is a poison: some transaction is about
 to change what is under the tag, so nothing of it may be served, nor kept."""
+
+
+Crypt = Callable[[bytes, bytes], bytes]
+"""Given a payload and the head of its envelope, returns it locked, or unlocked."""
 
 
 class Unreadable(Exception):
@@ -59,19 +63,24 @@ _decoder = msgspec.msgpack.Decoder(Envelope)
 _local = threading.local()  # zstandard's objects must not be shared between threads
 
 
-def seal(envelope: Envelope, *, compress_from_bytes: int | None) -> bytes:
-    """Return the bytes to store; None never compresses."""
+def seal(
+    envelope: Envelope, *, compress_from_bytes: int | None, lock: Crypt | None = None
+) -> bytes:
+    """Return the bytes to store; None never compresses, or leaves the payload open."""
     payload = envelope.payload
     if compress_from_bytes is not None and len(payload) >= compress_from_bytes:
         smaller = _compressor().compress(payload)
         if len(smaller) < len(payload):
             envelope = msgspec.structs.replace(envelope, compressed=True, payload=smaller)
+    if lock is not None:
+        locked = lock(envelope.payload, _head(envelope))
+        envelope = msgspec.structs.replace(envelope, payload=locked)
     body = _encoder.encode(envelope)
     return FORMAT + zlib.crc32(body).to_bytes(4, "big") + body
 
 
-def unseal(stored: bytes, *, schema: str, max_bytes: int) -> Envelope:
-    """Return the envelope with its payload decompressed; Unreadable for anything else."""
+def unseal(stored: bytes, *, schema: str, max_bytes: int, unlock: Crypt | None = None) -> Envelope:
+    """Return the envelope, its payload unlocked and decompressed; Unreadable for anything else."""
     if stored[:1] != FORMAT or len(stored) > max_bytes + 4096:
         raise Unreadable("format" if stored[:1] != FORMAT else "size")
     body = memoryview(stored)[HEAD_BYTES:]
@@ -83,10 +92,21 @@ def unseal(stored: bytes, *, schema: str, max_bytes: int) -> Envelope:
         raise Unreadable("shape") from None
     if envelope.schema != schema:
         raise Unreadable("schema")
+    if unlock is not None:
+        opened = unlock(envelope.payload, _head(envelope))
+        envelope = msgspec.structs.replace(envelope, payload=opened)
     if envelope.compressed:
         payload = _decompress(envelope.payload, max_bytes)
         return msgspec.structs.replace(envelope, compressed=False, payload=payload)
     return envelope
+
+
+def _head(envelope: Envelope) -> bytes:
+    """Return all of it but the payload, the same before it was stored and after."""
+    times = (envelope.created_s, envelope.soft_s, envelope.ttl_s, envelope.cost_ms)
+    return _encoder.encode(
+        (envelope.schema, *map(float, times), envelope.generations, envelope.compressed)
+    )
 
 
 def _decompress(payload: bytes, max_bytes: int) -> bytes:

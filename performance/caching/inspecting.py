@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from performance.caching import keytext, looking
+from performance.caching import keytext, looking, vault
 from performance.caching import runtime as runtimes
 from performance.caching.bodies import Body
 from performance.caching.conf import conf
@@ -131,7 +131,7 @@ def _fetch(key: str) -> tuple[bytes | None, float | None]:
 def _open(stored: bytes, key: str) -> Envelope:
     name = keytext.stored_name(key)
     schema = name.schema if name else ""
-    return unseal(stored, schema=schema, max_bytes=conf().max_value_bytes)
+    return unseal(stored, schema=schema, max_bytes=conf().max_value_bytes, unlock=vault.unlock(key))
 
 
 def _unreadable(

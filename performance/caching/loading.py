@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from performance.caching import tracing, vault
 from performance.caching.conf import conf
 from performance.caching.copies import Found, Lease, Ticket, remember
 from performance.caching.envelope import Envelope, poisoned, seal
@@ -79,7 +80,11 @@ def _write(
 ) -> None:
     policy = ticket.policy
     compress = policy.compression and not family.codec.compressed
-    data = seal(envelope, compress_from_bytes=conf().compress_from_bytes if compress else None)
+    data = seal(
+        envelope,
+        compress_from_bytes=conf().compress_from_bytes if compress else None,
+        lock=vault.lock(ticket.key),
+    )
     kept_s = min(policy.ttl_s, envelope.ttl_s) + policy.max_stale_s
     returned = lease.name if lease is not None and lease.ours else None
     counter = family.budget.counter(ticket.runtime.clock())
@@ -140,7 +145,8 @@ def run_loader(family: Family[..., Any], key: str, load: Load) -> Made:
     started = time.perf_counter()
     ok = False
     try:
-        value = load()
+        with tracing.span("cache.load", family=family.name):
+            value = load()
         held, payload = family.codec.encode(value)
         ok = True
     except family.raises:

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from performance.caching import auditing, overview, rules, transactions, warming, writes
+from performance.caching import auditing, overview, rules, tracing, transactions, warming, writes
 from performance.caching import runtime as runtimes
 from performance.caching.auditing import Audit
 from performance.caching.conf import conf
@@ -128,6 +128,11 @@ class CacheManager:
     ) -> Iterator[Warmed]:
         """Fill what is planned and yield each outcome; `force` also what is fresh for long yet."""
         return warming.run(plan, concurrency=concurrency, force=force)
+
+    def trace(self, tracer: tracing.Tracer | None) -> None:
+        """Make spans of misses, loaders and invalidations with `tracer`, such as OpenTelemetry's
+        `trace.get_tracer("cache")`; None ends it."""
+        tracing.trace(tracer)
 
     def audit(self, *, samples: int = 3) -> list[Audit]:
         """Recompute samples of what is served as fresh, and say how many were wrong."""

@@ -63,13 +63,7 @@ def settings_in_force(name: str) -> dict[str, Any]:
 def _family(
     family: Family[..., Any], counters: dict[str, int], processes: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    def count(name: str) -> int:
-        return counters.get(name, 0)
-
-    reads = sum(map(count, READS))
-    loads, audited, policy = count("loads"), count("audited"), family.policy
-    buckets = {int(name[1:]): number for name, number in counters.items() if name[1:].isdigit()}
-    settings = settings_in_force(family.name)
+    policy, settings = family.policy, settings_in_force(family.name)
     row = {
         "name": family.name,
         "ttl_s": policy.ttl_s,
@@ -79,6 +73,29 @@ def _family(
         "settings": settings,
         "rules_text": "\n".join(settings["invalidation_rules"]),
         "warmed": family.warm is not None,
+        **_counted(counters),
+        "entries": sum(process["entries"].get(family.name, 0) for process in processes),
+        "held_bytes": sum(process["bytes"].get(family.name, 0) for process in processes),
+        "oldest_s": max(
+            (process["ages"].get(family.name, 0.0) for process in processes), default=0.0
+        ),
+    }
+    advice = asdict(advising.advise(_facts(family, row, counters)))
+    # A row of CacheConfig holds whole seconds; less than one is for the code to say.
+    advice["ttl_seconds"] = int(advice["ttl_s"] or 0) or None
+    return row | {"advice": advice}
+
+
+def _counted(counters: dict[str, int]) -> dict[str, Any]:
+    """Return what a family's counters come to; None where nothing was counted to divide by."""
+
+    def count(name: str) -> int:
+        return counters.get(name, 0)
+
+    reads = sum(map(count, READS))
+    loads, audited = count("loads"), count("audited")
+    buckets = {int(name[1:]): number for name, number in counters.items() if name[1:].isdigit()}
+    return {
         "reads": reads,
         "memory_ratio": count("hit_l1") / reads if reads else None,
         "store_ratio": count("hit_l2") / reads if reads else None,
@@ -88,19 +105,10 @@ def _family(
         "load_mean_ms": count("load_us") / 1000 / loads if loads else None,
         "load_p95_ms": stats.percentile_ms(buckets, 0.95),
         "saved_s": count("saved_us") / 1e6,
-        "entries": sum(process["entries"].get(family.name, 0) for process in processes),
-        "held_bytes": sum(process["bytes"].get(family.name, 0) for process in processes),
-        "oldest_s": max(
-            (process["ages"].get(family.name, 0.0) for process in processes), default=0.0
-        ),
         "audited": audited,
         "audited_stale_ratio": count("audited_stale") / audited if audited else None,
         **{name: count(name) for name in COUNTED},
     }
-    advice = asdict(advising.advise(_facts(family, row, counters)))
-    # A row of CacheConfig holds whole seconds; less than one is for the code to say.
-    advice["ttl_seconds"] = int(advice["ttl_s"] or 0) or None
-    return row | {"advice": advice}
 
 
 def _facts(

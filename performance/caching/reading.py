@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from performance.caching import copies, transactions
+from performance.caching import copies, tracing, transactions
 from performance.caching import runtime as runtimes
 from performance.caching.computing import compute, must_not_store, refresh_behind, refresh_now
 from performance.caching.conf import conf
@@ -51,7 +51,8 @@ def find(family: Family[..., Any], arguments: Arguments, load: Load) -> Found:
         return found
     if must_not_store() or (copy is not None and copy.poisoned):
         return past_the_cache(family, arguments, load)
-    return compute(family, this, copy, load)
+    with tracing.span("cache.compute", family=family.name, key=this.readable):
+        return compute(family, this, copy, load)
 
 
 def from_store(

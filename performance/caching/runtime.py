@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
-from performance.caching import overrides, rules, stats, transactions
+from performance.caching import overrides, rules, stats, tracing, transactions
 from performance.caching.asked import Notes
 from performance.caching.coherence import Listener
 from performance.caching.conf import conf
@@ -107,10 +107,11 @@ class Runtime:
         self.forget_tags(tags)
         keys = [self.generation_key(tag) for tag in tags]
         try:
-            if hard:
-                self.store.harden(keys)
-            else:
-                self.store.soften(keys)
+            with tracing.span("cache.invalidate", tags=tags, hard=hard):
+                if hard:
+                    self.store.harden(keys)
+                else:
+                    self.store.soften(keys)
         except StoreAway as error:
             logger.warning("Could not invalidate %d tags yet: %s", len(tags), error)
             self._keep_for_later(tags, hard)

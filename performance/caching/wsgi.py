@@ -42,6 +42,8 @@ REMEMBERED_URLS = 4096
 LEARNT_LIMIT = 256
 MADE_BYTES = 8 * 1024 * 1024
 """Room for answers that are ready to be given, in each process."""
+LARGEST_MADE_BYTES = 1024 * 1024
+"""One that is larger is made each time, and pushes no others out."""
 MADE_OVERHEAD_BYTES = 2048
 STATUS = {code: f"{code} {HTTPStatus(code).phrase}" for code in (200, 206, 304, 416)}
 ROUTE_KEY = "protipp.route"
@@ -229,7 +231,8 @@ class PublicAnswers:
         )
         status, headers = self._finished(environ, STATUS[told.status], told.headers + extra)
         made = _Made(route, found, entry, status, headers, told.body)
-        self._made.insert(asked, made)
+        if len(told.body) < LARGEST_MADE_BYTES:
+            self._made.insert(asked, made)
         return made
 
     def _finished(self, environ: Environ, status: str, headers: Headers) -> tuple[str, Headers]:

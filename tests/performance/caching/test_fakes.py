@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 from performance.caching.services import RefreshFailed, UnknownFamily, cache, cached
@@ -122,3 +124,42 @@ def test_a_loader_that_fails_past_the_limit_is_an_error(fake, board):
 def test_chaos_without_sense_is_refused(fake, wrong):
     with pytest.raises(ValueError, match="0 to 1"):
         fake.chaos(**wrong)
+
+
+class Tracer:
+    """Has what OpenTelemetry's tracers have."""
+
+    def __init__(self):
+        self.spans = []
+        self.open = []
+
+    @contextmanager
+    def start_as_current_span(self, name, *, attributes):
+        self.spans.append(("/".join([*self.open, name]), attributes))
+        self.open.append(name)
+        try:
+            yield
+        finally:
+            self.open.pop()
+
+
+def test_a_tracer_is_told_of_misses_loaders_and_invalidations_and_of_no_hit(fake):
+    @cached("traced", ttl_s=60, tags=lambda key: ["all"])
+    def traced(key: str) -> str:
+        return key
+
+    tracer = Tracer()
+    cache.trace(tracer)
+    try:
+        traced("a")
+        traced("a")
+        cache.invalidate("all")
+    finally:
+        cache.trace(None)
+    traced("a")
+
+    (miss, load, invalidation) = tracer.spans
+    assert miss[0] == "cache.compute"
+    assert miss[1]["cache.family"] == "traced"
+    assert load == ("cache.compute/cache.load", {"cache.family": "traced"})
+    assert invalidation == ("cache.invalidate", {"cache.tags": ["all"], "cache.hard": True})

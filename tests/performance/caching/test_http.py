@@ -363,6 +363,16 @@ def test_an_answer_that_was_made_ends_with_what_it_was_made_of(site, hearing, ev
     assert len(site.seen) == seen + 1
 
 
+def test_an_answer_too_large_to_be_kept_ready_is_given_all_the_same(site, monkeypatch):
+    monkeypatch.setattr(wsgi, "LARGEST_MADE_BYTES", 100)
+    for _ in range(3):
+        site.ask()
+
+    assert "hit" in site.ask()["headers"]["Cache-Status"]
+    assert site.ask()["body"] == BODY
+    assert not len(site.application._made)
+
+
 def test_head_through_the_wrapper_has_no_body(site):
     site.ask()
 

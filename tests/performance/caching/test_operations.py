@@ -128,6 +128,17 @@ def asked_keys(family, *keys):
     return [ticket(family, (key,)).key for key in keys]
 
 
+def test_nobody_fills_the_bus_by_asking(monkeypatch):
+    monkeypatch.setattr(asked, "KEYS_KEPT", 5)
+    notes = asked.Notes()
+    for number in range(12):
+        notes.add(f"key {number}")
+    notes.send()
+
+    assert stores.bus().zcard(asked.ASKED) == 5
+    assert 0 < stores.bus().ttl(asked.ASKED) <= asked.KEPT_S
+
+
 def test_looking_at_a_value_or_warming_it_is_no_reading(hearing):
     family, _ = make_family(memory_s=0)
     family.peek("a")

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.exceptions import ValidationError
 from django.test import Client
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from performance.core import context
@@ -69,6 +69,7 @@ def test_an_alert_is_meant_when_all_filled_fields_match(fields, metric, subject,
 
 
 @given(st.text(max_size=30), st.sampled_from(sorted(AlertRule.Measure.values)))
+@settings(max_examples=30, deadline=None)
 def test_what_matches_may_match_and_nothing_filled_means_every_alert(subject, metric):
     rule = rule_of(metric)
 
