@@ -141,16 +141,16 @@ _GROUP = """coalesce(nullif(s."group", ''), CASE split_part(s.key, '_', 1)
 # A count for each sport by itself reads its coming events alone, in the index; grouping all events
 # would read every season that was ever imported.
 _SPORTS = f"""
-WITH named AS MATERIALIZED (SELECT s.*, {_GROUP} AS kind FROM odds_sport s WHERE s.active)
-SELECT concat('[', string_agg(concat('{{"key":', to_json(s.key), ',"group":', to_json(s.kind),
-    ',"title":', to_json(s.title), ',"description":', to_json(s.title), ',"active":true',
-    ',"has_outrights":', to_json(s.has_outrights), ',"event_count":', c.events,
-    ',"in_play_count":', c.in_play, '}}'), ',' ORDER BY s.kind, s.title), ']')
-FROM named s CROSS JOIN LATERAL (
+SELECT coalesce(json_agg(json_build_object('key', s.key, 'group', {_GROUP}, 'title', s.title,
+    'description', s.title, 'active', s.active, 'has_outrights', s.has_outrights,
+    'event_count', c.events, 'in_play_count', c.in_play)
+    ORDER BY {_GROUP}, s.title), '[]'::json)::text
+FROM odds_sport s CROSS JOIN LATERAL (
     SELECT count(*) AS events, count(*) FILTER (WHERE e.commence_time <= now()) AS in_play
     FROM odds_event e WHERE e.sport_id = s.key
       AND e.commence_time > now() - make_interval(hours => %(in_play_h)s::int)
 ) c
+WHERE s.active
 """
 
 
