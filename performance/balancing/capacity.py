@@ -18,6 +18,9 @@ import numpy
 
 LIGHTEST = 1.0
 """Requests at work, below which the law says nothing: one that is alone waits for nobody."""
+BENT = 0.8
+"""At the heaviest step a request must get less than this share of what one alone gets: a curve that
+is all but straight shows no limit, and where it would bend is anybody's guess."""
 FEWEST_STEPS = 4
 """Of different load: three unknowns need more than three points."""
 
@@ -41,6 +44,8 @@ class Law:
     coherency: float
     seen_per_s: float
     """The most that was measured: beyond it the law is a guess."""
+    seen_at_work: float = math.inf
+    """The heaviest load that was measured."""
 
     def per_s(self, at_work: float) -> float:
         """Return the throughput that the law gives for so many requests at work."""
@@ -48,8 +53,17 @@ class Law:
         return self.gain * at_work / below
 
     @property
+    def is_bent(self) -> bool:
+        """Whether the load was heavy enough to show a limit."""
+        if math.isinf(self.seen_at_work):
+            return True
+        return self.per_s(self.seen_at_work) < BENT * self.gain * self.seen_at_work
+
+    @property
     def peak_per_s(self) -> float | None:
         """Return the most it can give, never less than was seen; None where no limit showed."""
+        if not self.is_bent:
+            return None
         if self.coherency > 0:
             best = math.sqrt(max(1.0, (1 - self.contention) / self.coherency))
             return max(self.seen_per_s, self.per_s(max(1.0, best)))
@@ -101,6 +115,7 @@ def fit(points: Sequence[Point]) -> Law | None:
     return Law(
         gain=1 / base, contention=slope / base, coherency=curve / base,
         seen_per_s=max(point.per_s for point in good),
+        seen_at_work=max(point.at_work for point in good),
     )  # fmt: skip
 
 

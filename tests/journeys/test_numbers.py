@@ -136,11 +136,11 @@ def grown(stack):
 
 def settled(stack):
     """Return our count once the counters hold a later request: nothing comes afterwards."""
-    before = stack.until(lambda: counted(stack, "HEAD") is not None and [counted(stack, "HEAD")])
+    [before] = stack.until(lambda: [n for n in [counted(stack, "HEAD")] if n is not None])
     url = f"http://127.0.0.1:{stack.port}/no/such/page"
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=30)
-    stack.until(lambda: (counted(stack, "HEAD") or 0) > before[0])
+    stack.until(lambda: (counted(stack, "HEAD") or 0) > before)
     return stack.until(lambda: counted(stack))
 
 

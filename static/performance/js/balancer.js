@@ -49,7 +49,7 @@ page({
         ? "No balancer has spoken for some seconds; the proxy goes on with the nodes it has."
         : "No node has announced itself.",
       columns: [
-        { heading: true, cell: (node) => node.id },
+        { heading: true, className: "nowrap", cell: (node) => node.id },
         { cell: (node) => badge(node.state, node.level) },
         { className: "mono", cell: (node) => node.check || "–" },
         { cell: (node) => meter(node.load_ratio) },
@@ -61,7 +61,7 @@ page({
         { className: "num narrow-hide", cell: (node) => dash(node.errors) },
         { className: "num narrow-hide", cell: (node) => node.weight ?? 100 },
         { className: "num narrow-hide", cell: (node) => format.ms(node.queue_p95_ms) },
-        { className: "mono narrow-hide", cell: (node) => node.build || "–" },
+        { className: "mono nowrap narrow-hide", cell: (node) => node.build || "–" },
         { cell: acts },
       ],
     });
@@ -69,7 +69,7 @@ page({
       key: (decision) => decision.id,
       empty: "Nothing was decided yet.",
       columns: [
-        { className: "mono", cell: (decision) => decision.at },
+        { className: "mono nowrap", cell: (decision) => decision.at },
         { cell: (decision) => decision.action },
         { cell: (decision) => decision.what },
         { className: "num", cell: (decision) => decision.change },

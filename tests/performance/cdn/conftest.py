@@ -29,12 +29,18 @@ class Edge(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Recorder(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass  # who gave up on an answer is not there to read it
+
+
 @pytest.fixture
 def recorder():
     """Any HTTP service: `status` (by method: `statuses`), `body` and `says` (headers) are its
     answer, `waits(path)` what it does before it."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Edge)
-    server.daemon_threads = True
+    server = Recorder(("127.0.0.1", 0), Edge)
     server.told, server.bodies, server.status, server.statuses = [], [], 200, {}
     server.waits = lambda path: None
     server.body, server.says = "", {}
