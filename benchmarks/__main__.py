@@ -34,6 +34,7 @@ BENCHMARKS = {
     "cache_misses": "What the cache adds to a miss",
     "cache_libraries": "A hit beside other libraries",
     "cache_costs": "What public answers and invalidations cost",
+    "layer_on_off": "Every route with the whole layer and without",
     "recorder_cost": "What monitoring costs",
     "monitor_rivals": "Being watched, beside other libraries",
     "monitor_merging": "2,000 series a second, and how true they are",

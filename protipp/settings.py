@@ -57,9 +57,14 @@ INSTALLED_APPS = [
     "protipp.apps.ProTippConfig",
 ]
 
-MIDDLEWARE = [
+PERFORMANCE_LAYER = env.flag("PERFORMANCE_LAYER", default=True)
+"""Off: no request is cached, counted or captured. It shows what the layer costs and brings."""
+_COUNTING = [
     "performance.monitoring.http.name_request",
     "performance.queries.middleware.count_queries",
+]
+MIDDLEWARE = [
+    *(_COUNTING if PERFORMANCE_LAYER else ()),
     "performance.queries.router.read_own_writes",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -302,7 +307,11 @@ LOGGING = {
 
 # --- our own options: each section is a dataclass in that area's conf.py --------------------------
 _SECTIONS: dict[str, dict[str, Any]] = {
+    "CACHING": {"enabled": PERFORMANCE_LAYER},
+    "QUERIES": {"capture": PERFORMANCE_LAYER},
+    "BALANCING": {"proxy_cache": PERFORMANCE_LAYER},
     "MONITORING": {
+        "enabled": PERFORMANCE_LAYER,
         "metrics_token": env.text("METRICS_TOKEN"),
         "alert_recipients": tuple(env.items("ALERT_EMAILS")),
     },

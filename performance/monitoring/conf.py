@@ -14,6 +14,8 @@ from performance.core.conf import load
 class MonitoringConf:
     """The options of `PERFORMANCE["MONITORING"]`. Times are seconds unless the name says else."""
 
+    enabled: bool = True
+    """False counts nothing in this process: to compare, and to rule monitoring out."""
     process_series: int = 500
     """Series one process may send a second; what is beyond goes to `__other__` and is counted."""
     max_series: int = 2000

@@ -61,6 +61,8 @@ def install() -> None:
     """
     if settings.PROCESS not in MEASURED or isinstance(signals.recorder, StreamRecorder):
         return
+    if not conf().enabled:
+        return
     recorder = StreamRecorder(node=settings.NODE_ID, process=settings.PROCESS, bus=bus, conf=conf())
     signals.install(recorder)
     celery_hooks.connect(recorder)
