@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
 from django.core.wsgi import get_wsgi_application
 
@@ -28,6 +29,10 @@ application = wsgi_healthz(
     wsgi_arrivals(wsgi_monitor(wsgi_cache(django_application, around=serve_static)))
 )
 announce_this_process()
+
+# Who draws a page behind the scenes holds the interpreter for 20 ms: one who needs 30 us of it
+# waits a tenth of Python's usual turn of 5 ms. Seconds.
+sys.setswitchinterval(0.0005)
 
 # What was loaded stays: a full collection in the midst of requests has less to walk over.
 gc.collect()

@@ -70,7 +70,7 @@ class CachingConf:
     warm_idle_s: float = 300
     """Beat warms only what somebody asked for within so long, at most an hour; 0 warms all that
     families name. The first reader after that meets an older copy, or computes."""
-    refresh_threads: int = 4
+    refresh_threads: int = 2
     refresh_queue: int = 200
     """Refreshes that may wait for a thread; more are dropped and counted, not queued."""
 
