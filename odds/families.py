@@ -2,7 +2,8 @@
 
 A price is never served more than 60 s after it was read from the database: when it cannot be read
 again by then, the answer is an error. Ingest invalidates `sport:<key>`, `event:<key>` and
-`arbitrage` after each batch, so what is served is normally younger than the last batch.
+`arbitrage` after each batch, so what is served is normally younger than the last batch; a crowd is
+given answers of before it for OUTDATED_S at most.
 """
 
 from __future__ import annotations

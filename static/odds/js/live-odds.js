@@ -13,7 +13,8 @@ const MAX_DELAY_MS = 10_000;
 const MOVE_JITTER_MS = 8_000; // a node that is drained sends all its sockets away at once
 const DEAF_MS = 40_000; // the server speaks at least each 15 s
 const POLL_MS = 10_000;
-const READ_AGAIN_MS = 2_000;
+const READ_AGAIN_MS = 2_000; // answers of before a change are given for 3 s at most
+const TOLD_WITHIN_S = 0.2; // a change is told so soon: an older answer may be without it
 const READ_TRIES = 4;
 const FLASH_MS = 2_500;
 const REFUSED = 4000;
@@ -100,7 +101,7 @@ function take(frame) {
     if (!reading) asOf = frame.at;
     say("live");
   } else if (frame.type === "refresh") {
-    readAgain(frame.at - 1, Math.random() * 1000);
+    readAgain(frame.at - TOLD_WITHIN_S, Math.random() * 1000);
   } else if (frame.type === "paused") {
     say("paused");
   } else if (frame.type === "beat") {
