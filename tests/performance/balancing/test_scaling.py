@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from django.core.management import CommandError, call_command
 
-from performance.balancing import replaying
+from performance.balancing import replaying, services
 from performance.balancing.autoscaling import Scaler
 from performance.balancing.conf import BalancingConf
 from performance.balancing.nodes import Node
@@ -167,6 +167,31 @@ def test_a_recording_that_cannot_be_read_is_named_by_its_line(tmp_path, text, sa
 
     with pytest.raises(CommandError, match=says):
         call_command("scale", replay=str(path))
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (["web=3"], [("web", 3)]),
+        (["--web", "3", "--live", "auto"], [("web", 3), ("live", None)]),
+        (["--auto"], [("web", None), ("live", None)]),
+        (["--live", "2", "--auto"], [("web", None), ("live", 2)]),
+    ],
+)  # fmt: skip
+def test_nodes_are_asked_for_by_kind_or_left_to_demand(monkeypatch, given, asked):
+    heard = []
+    monkeypatch.setattr(
+        services, "scale", lambda kind, count, by: heard.append((kind, count)) or "done"
+    )
+
+    call_command("scale", *given, stdout=io.StringIO())
+    assert heard == asked
+
+
+@pytest.mark.parametrize("count", ["many", "-1", "1.5"])
+def test_a_number_of_nodes_that_is_none_is_refused(count):
+    with pytest.raises(CommandError, match="is no target; write web=3"):
+        call_command("scale", f"--web={count}")
 
 
 class Told:

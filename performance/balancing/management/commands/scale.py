@@ -12,12 +12,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from performance.balancing import services
 from performance.core.errors import PerformanceError
 
+KINDS = ("web", "live")
+
 
 class Command(BaseCommand):
     help = "Set how many nodes there are (web=3), let demand decide (web=auto), or replay a demand."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("targets", nargs="*", metavar="KIND=COUNT", help="web=3 live=auto")
+        for kind in KINDS:
+            parser.add_argument(f"--{kind}", metavar="COUNT", help=f"the same as {kind}=COUNT")
+        parser.add_argument("--auto", action="store_true", help="let demand decide of all kinds")
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
         parser.add_argument(
             "--dry-run", action="store_true", help="say what the targets would do, and do nothing"
@@ -31,6 +36,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, targets: list[str], **options: Any) -> None:
+        for kind in KINDS:
+            count = options[kind] if options[kind] is not None else options["auto"] and "auto"
+            if count is not False:
+                targets = [*targets, f"{kind}={count}"]
         if bool(targets) == bool(options["replay"]):
             raise CommandError("Give targets such as web=3, or --replay FILE.")
         try:
