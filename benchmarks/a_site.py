@@ -27,10 +27,14 @@ from typing import Any, Protocol
 import numpy
 import psutil
 
+from protipp.stack.processes import die_with_parent
+
 ROOT = Path(__file__).resolve().parent.parent
 STARTS_WITHIN_S = 180
 NODES_WITHIN_S = 60
 HIDDEN = ("DATABASE_URL", "CACHE_URL", "REDIS_URL", "SECRET_KEY", "PROTIPP_PROCESS")
+MORTAL: dict[str, Any] = {"preexec_fn": die_with_parent(signal.SIGTERM)}
+"""What we start ends with us, also when we are killed while it starts."""
 Usage = dict[str, tuple[float, int]]
 """CPU seconds and resident bytes so far, by process of the stack."""
 
@@ -51,7 +55,9 @@ class Site:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1] % 12_000 + 20_000  # below those of outgoing ones
         given = {name: value for name, value in os.environ.items() if name not in HIDDEN}
-        balancing = {"max_connections": 19_500, "max_web": 2, **performance.get("BALANCING", {})}
+        # A node that boots beside what is measured would be measured too.
+        calm = {"max_connections": 19_500, "max_web": 2, "spare_web": 0}
+        balancing = calm | performance.get("BALANCING", {})
         self.environment = {
             **given, "PROTIPP_LOCAL_DIR": str(self.local), "PORT": str(self.port),
             "PERFORMANCE": json.dumps(performance | {"BALANCING": balancing}), **environment,
@@ -60,7 +66,7 @@ class Site:
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "manage.py"), "up", "--source", source],
-                stdout=output, stderr=output, env=self.environment,
+                stdout=output, stderr=output, env=self.environment, **MORTAL,
             )  # fmt: skip
         try:
             self._await(lambda: "· Ctrl-C" in self.output.read_text(errors="replace"), "start")
@@ -111,11 +117,16 @@ class Site:
             raw: Any = bus.get("balancing:status")
         return list(json.loads(raw)["nodes"]) if raw else []
 
+    def states(self, kind: str) -> list[str]:
+        """Return the states of this kind's nodes, without those that wait as spares."""
+        found = [node["state"] for node in self.nodes() if node["kind"] == kind]
+        return [state for state in found if state != "spare"]
+
     def wait_for_nodes(self, kind: str, count: int) -> None:
         """Wait until exactly so many nodes of a kind are up."""
         deadline = time.monotonic() + NODES_WITHIN_S
         while True:
-            mine = [node["state"] for node in self.nodes() if node["kind"] == kind]
+            mine = self.states(kind)
             if mine == ["up"] * count:
                 return
             if time.monotonic() > deadline:
@@ -203,10 +214,10 @@ class Crowd:
         for number in range(processes):
             process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.users"], cwd=ROOT, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, **MORTAL,
             )  # fmt: skip
             self.generators.append(process)
-            self._files.append(site.local / f"latencies-{number}")
+            self._files.append(site.local / f"latencies-{process.pid}")
             order = {
                 "users": users // processes, "every_s": every_s, "seconds": seconds,
                 "host": "127.0.0.1", "port": port or site.port, "paths": paths, "seed": number,

@@ -19,6 +19,7 @@ LONGEST_S = 60.0
 """A stamp older than this is somebody's mistake, and not a wait."""
 
 _waits_ms: deque[float] = deque(maxlen=KEPT)
+_came = False
 
 
 def wsgi_arrivals(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -43,8 +44,15 @@ def record(stamp: str, now_s: float) -> None:
         waited_s = now_s - int(stamp.removeprefix("t=")) / 1e6
     except ValueError:
         return
+    global _came
+    _came = True
     if waited_s < LONGEST_S:
         _waits_ms.append(max(0.0, waited_s) * 1e3)
+
+
+def has_anybody_come() -> bool:
+    """Whether the proxy ever sent a request to this process."""
+    return _came
 
 
 def take_p95_ms() -> float:

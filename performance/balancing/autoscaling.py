@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -43,6 +43,8 @@ class KindState:
     short_since: float | None = None
     goal: int | None = None
     """Nodes wanted now, by a person or by demand."""
+    present: int = 0
+    """Nodes that were there or on their way at the last look."""
     had: int = 0
     """The most nodes seen since the wanted number fell; when there are fewer now, one died."""
     failed_at: float = -math.inf
@@ -61,15 +63,27 @@ class Scaler:
         if options.forecast:
             for kind, state in self.kinds.items():
                 state.forecast = Forecast(kind, options.forecast_lead_s)
+        self._let_in: list[Node] = []
+        self._not_free: set[str] = set()
         self._most_connections: int | None = None
         self._asked_at = -math.inf
 
-    def tick(self, wanted: Sequence[Node], view: View | None, token: int) -> None:
-        """Look once at each kind, and start or drain what the verdict or a person's target asks."""
+    def tick(
+        self, wanted: Sequence[Node], view: View | None, token: int,
+        spares: Sequence[Node] = (), leaving: Collection[str] = (),
+    ) -> list[Node]:  # fmt: skip
+        """Look once at each kind, and start or drain what the verdict or a person's target asks.
+
+        Returns those of the `spares` that are to be let in now, before anything is started. The
+        names of those that are `leaving` are given to nobody yet.
+        """
+        self._let_in = []
+        self._not_free = {*leaving, *(node.id for node in spares)}
         pins = {target.kind: target for target in ScaleTarget.objects.all()}
         for kind, state in self.kinds.items():
             staying = [node for node in wanted if node.kind == kind and not node.draining]
-            for node in staying:
+            waiting = [node for node in spares if node.kind == kind]
+            for node in (*staying, *waiting):
                 state.starting.pop(node.id, None)
             self._forget_late(state)
             present = len(staying) + len(state.starting)
@@ -80,12 +94,18 @@ class Scaler:
             )
             pin = pins.get(kind)
             if pin is not None:
-                self._reach(
-                    kind, pin.count, present, f"set to {pin.count} by {pin.by}", token, wanted
-                )
+                why = f"set to {pin.count} by {pin.by}"
+                self._reach(kind, pin.count, present, why, token, wanted, waiting)
             elif self._options.autoscale:
-                self._reach(kind, state.verdict.count, present, state.verdict.reason, token, wanted)
+                verdict = state.verdict
+                self._reach(kind, verdict.count, present, verdict.reason, token, wanted, waiting)
             self._report(kind, state, state.verdict)
+        return self._let_in
+
+    def may_boot_spares(self, kind: str) -> bool:
+        """Whether all nodes that are wanted of this kind are there: only then a spare may boot."""
+        state = self.kinds[kind]
+        return state.goal is not None and state.goal <= state.present and not state.starting
 
     def replicas(self, wanted: Sequence[Node]) -> dict[str, int | None]:
         """Return how many nodes of each kind there should be now, for who starts them by number.
@@ -140,10 +160,16 @@ class Scaler:
         return max(0, free // self._options.database_per_node - others)
 
     def _reach(
-        self, kind: str, count: int, present: int, reason: str, token: int, wanted: Sequence[Node]
-    ) -> None:
+        self, kind: str, count: int, present: int, reason: str, token: int, wanted: Sequence[Node],
+        waiting: Sequence[Node],
+    ) -> None:  # fmt: skip
         state = self.kinds[kind]
         state.goal = count
+        let_in = waiting[: max(0, count - present)]
+        for node in let_in:
+            self._take(node, count, present, reason, token)
+            present += 1
+        state.present = present
         state.had = max(present, min(state.had, count))
         if count <= present:
             state.short_since = None
@@ -151,6 +177,17 @@ class Scaler:
             self._start(kind, count, present, reason, token, wanted)
         elif count < present and not state.starting:
             self._stop(kind, count, present, reason, token, wanted)
+
+    def _take(self, node: Node, count: int, present: int, reason: str, token: int) -> None:
+        """Let a spare in: also where a node died and may come back, for it costs nothing."""
+        state = self.kinds[node.kind]
+        self._let_in.append(node)
+        state.started.append(time.monotonic())
+        decisions.record(
+            "scale_up", kind=node.kind, node_id=node.id, by=AUTOSCALER, token=token,
+            before=present, after=count, reason=f"{reason}; it waited as a spare",
+            inputs=state.verdict.inputs if state.verdict else {},
+        )  # fmt: skip
 
     def _may_start(self, kind: str, count: int, present: int) -> bool:
         """A node that died is started again by its supervisor: another is started only later."""
@@ -170,7 +207,7 @@ class Scaler:
         state = self.kinds[kind]
         if self._executor is None:
             return
-        taken = [*(node.id for node in wanted), *state.starting]
+        taken = [*(node.id for node in wanted), *state.starting, *self._not_free]
         inputs = state.verdict.inputs if state.verdict else {}
         room = max(0, self._executor.at_once - len(state.starting))
         if room < count - present:

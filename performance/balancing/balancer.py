@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import redis
@@ -19,12 +19,14 @@ from performance.balancing.autoscaling import Scaler
 from performance.balancing.conf import BalancingConf
 from performance.balancing.errors import BalancingError, Fenced, SupervisorFailed
 from performance.balancing.executor import Executor
+from performance.balancing.haproxy import BACKENDS
 from performance.balancing.models import DrainOrder
 from performance.balancing.nodes import Node
 from performance.balancing.registry import Registry
 from performance.balancing.runtime import Runtime, View
 from performance.balancing.site import Site
-from performance.balancing.status import sessions_of, status_of
+from performance.balancing.spares import Spares, split
+from performance.balancing.status import scaling_of, sessions_of, spare_row, status_of
 from performance.balancing.steering import steered, weighed, weights
 from performance.core import broadcast
 
@@ -52,6 +54,9 @@ class Balancer:
         self._binary = binary
         self._registry = Registry(bus, options)
         self._scaler = Scaler(options, executor)
+        self._spares = _spares_of(options, executor)
+        self._waiting: list[Node] | None = None
+        """The spares that announced themselves in this round; None when nobody could be heard."""
         self._troubles = decisions.Troubles()
         self._wanted = reconcile.nodes_of(haproxy.read_config(site))
         self._aside = Aside(already=[node.id for node in self._wanted if node.draining])
@@ -77,11 +82,38 @@ class Balancer:
         self._tell_executor(view)
         if now - self._scaled_at >= self._options.scale_every_s:
             self._scaled_at = now
-            self._scaler.tick(wanted, view, token)
+            self._scale(view, token)
         if now - self._pruned_at >= _PRUNE_EVERY_S:
             self._pruned_at = now
             decisions.forget_old(self._options.decisions_kept_days)
         self._tell(view, token)
+
+    def _scale(self, view: View | None, token: int) -> None:
+        """Let the scaler decide; a spare that it lets in is sent at once, not in the next round."""
+        ready = [node for node in self._waiting or () if not node.draining]
+        let_in = self._scaler.tick(self._wanted, view, token, ready, self._stopped)
+        if let_in:
+            wanted = weighed([*self._wanted, *let_in], weights(), self._options.policy)
+            self._send(wanted, token)
+            self._note_changes(wanted, token)
+            self._wanted = wanted
+        if self._waiting is None:
+            return
+        self._waiting = [node for node in self._waiting if node not in let_in]
+        for kind, spares in self._spares.items():
+            gone = spares.keep(
+                [node for node in self._waiting if node.kind == kind],
+                [node for node in self._wanted if node.kind == kind],
+                {*self._stopped, *self._scaler.kinds[kind].starting},
+                may_start=self._scaler.may_boot_spares(kind), token=token,
+            )  # fmt: skip
+            self._leaves(gone)
+
+    def _leaves(self, names: Iterable[str]) -> None:
+        """Believe no announcement of these for as long as they may take to end."""
+        assert self._executor is not None
+        until = time.monotonic() + self._executor.leaves_within_s
+        self._stopped |= dict.fromkeys(names, until)
 
     def _look(self) -> View | None:
         try:
@@ -93,7 +125,7 @@ class Balancer:
         return view
 
     def _members(self, view: View | None, draining: set[str]) -> list[Node]:
-        announced = self._announced()
+        announced = self._hear(draining)
         booting: frozenset[str] = frozenset()
         if time.monotonic() - self._began < self._options.boot_grace_s:
             booting = frozenset(node.id for node in self._wanted) - self._heard
@@ -127,6 +159,16 @@ class Balancer:
             so = "it gets nothing new" if node.aside else "it goes on with what is cached"
             what = " and ".join(node.lost)
             self._troubles.began(name, f"{node.id} does not reach its {what}: {so}.")
+
+    def _hear(self, draining: set[str]) -> list[Node] | None:
+        """Return who announced themselves to work, and remember who wait; None as `_announced`."""
+        announced = self._announced()
+        self._waiting = None
+        if not announced:
+            return announced
+        nodes, waiting = split(announced, {node.id for node in self._wanted})
+        self._waiting = [replace(node, draining=node.id in draining) for node in waiting]
+        return nodes
 
     def _announced(self) -> list[Node] | None:
         """Return who is in the registry, less the ones just stopped; None when it is away."""
@@ -165,33 +207,11 @@ class Balancer:
         return view
 
     def _note_changes(self, wanted: Sequence[Node], token: int) -> None:
-        before = {node.id: node for node in self._wanted}
-        after = {node.id: node for node in wanted}
-        for node_id in sorted(after.keys() & before.keys()):
-            node = after[node_id]
-            if node.aside != before[node_id].aside and not node.draining:
-                decisions.record(
-                    "aside" if node.aside else "back",
-                    kind=node.kind, node_id=node_id, by=BALANCER, token=token,
-                    reason=f"it does not reach its {' and '.join(node.lost)}, others do"
-                    if node.aside else "it is no worse off than the others",
-                )  # fmt: skip
-        for node_id in sorted(after.keys() - before.keys()):
-            node = after[node_id]
-            decisions.record(
-                "join", kind=node.kind, node_id=node_id, by=BALANCER, token=token,
-                reason=f"it announced itself at {node.address} with {node.slots} slots",
-            )  # fmt: skip
-        for node_id in sorted(before.keys() - after.keys()):
-            why = "it was stopped" if node_id in self._stopped else "it is silent, and checks fail"
-            decisions.record(
-                "leave", kind=before[node_id].kind, node_id=node_id, by=BALANCER, token=token,
-                reason=why,
-            )  # fmt: skip
+        decisions.note_changes(self._wanted, wanted, self._stopped, by=BALANCER, token=token)
 
     def _drain(self, orders: Sequence[DrainOrder], view: View | None, token: int) -> None:
         """Take each open order one step on: ask sockets to move, wait, stop, close the order."""
-        present = {node.id: node for node in self._wanted}
+        present = {node.id: node for node in (*self._wanted, *(self._waiting or ()))}
         for gone in self._draining_since.keys() - {order.node_id for order in orders}:
             del self._draining_since[gone]
         for order in orders:
@@ -203,7 +223,7 @@ class Balancer:
                 self._draining_since[order.node_id] = time.monotonic()
                 self._ask_sockets_to_move(node)
             waited_s = time.monotonic() - self._draining_since[order.node_id]
-            sessions = sessions_of(view, node)
+            sessions = sessions_of(view, node) if node in self._wanted else 0  # nobody sent to it
             empty = sessions == 0 and waited_s >= self._options.tick_s  # one look after the drain
             late = waited_s >= self._options.drain_timeout_s
             if (empty or late) and order.stop and self._executor is not None:
@@ -229,7 +249,7 @@ class Balancer:
             self._troubles.began(f"stop {node.id}", error)
             return
         self._troubles.ended(f"stop {node.id}", f"{node.id} was stopped after all.")
-        self._stopped[node.id] = time.monotonic() + self._executor.leaves_within_s
+        self._leaves([node.id])
         self._close(order, f"stopped {rest}")
         decisions.record(
             "stop", kind=node.kind, node_id=node.id, by=order.by, token=token,
@@ -256,22 +276,24 @@ class Balancer:
     def _tell(self, view: View | None, token: int) -> None:
         """Leave in the bus what the page and `nodes` show; nobody decides anything from it."""
         status = status_of(self._wanted, view, self._heard, self._site, self._options)
+        status["nodes"] += [spare_row(node) for node in self._waiting or ()]
         status |= {
             "token": token,
             "executor": self._executor.name if self._executor else "none",
             "wanted": self._scaler.replicas(self._wanted),
             "troubles": self._troubles.now(),
-            "scaling": {
-                kind: None
-                if state.verdict is None
-                else {
-                    "count": state.verdict.count,
-                    "reason": state.verdict.reason,
-                    "inputs": state.verdict.inputs,
-                    "starting": sorted(state.starting),
-                }
-                for kind, state in self._scaler.kinds.items()
-            },
+            "scaling": scaling_of(self._scaler, self._spares),
         }
         with contextlib.suppress(redis.RedisError):  # told already, by _announced
             self._bus.set(STATUS_KEY, json.dumps(status), ex=STATUS_KEPT_S)
+
+
+def _spares_of(options: BalancingConf, executor: Executor | None) -> dict[str, Spares]:
+    """Return who keeps spares, by kind: nobody without an executor that can."""
+    if executor is None or not executor.keeps_spares:
+        return {}
+    return {
+        kind: Spares(kind, options.spares(kind), executor, options.boot_grace_s)
+        for kind in BACKENDS
+        if options.autoscale
+    }

@@ -14,8 +14,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy
-
 LIGHTEST = 1.0
 """Requests at work, below which the law says nothing: one that is alone waits for nobody."""
 BENT = 0.8
@@ -90,6 +88,8 @@ def fit(points: Sequence[Point]) -> Law | None:
     good = [point for point in points if point.at_work >= LIGHTEST and point.per_s > 0]
     if len({round(point.at_work, 3) for point in good}) < FEWEST_STEPS:
         return None
+    import numpy  # a fifth of a second of a node's start, for a page that staff open at times
+
     at_work = numpy.array([point.at_work for point in good])
     target = at_work / numpy.array([point.per_s for point in good])
     columns = [numpy.ones_like(at_work), at_work - 1, at_work * (at_work - 1)]

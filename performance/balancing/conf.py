@@ -13,6 +13,8 @@ POLICIES = ("leastconn", "random(2)", "roundrobin", "weighted", "source", "sessi
 
 EXECUTORS = ("local", "kubernetes")
 
+MOST_SPARES = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancingConf:
@@ -22,6 +24,10 @@ class BalancingConf:
     max_web: int = 4
     min_live: int = 1
     max_live: int = 2
+    spare_web: int = 1
+    """Web nodes that are started ahead and wait beside the others: a decision, or a node's death,
+    lets one in within the second instead of booting one. 0 keeps none; in a cluster there are
+    none. Each holds a node's memory and, until it is let in, no connection to the database."""
     slots_web: int = 64
     """Requests a web node works on at once; more wait in the proxy's one queue."""
     slots_live: int = 5_000
@@ -126,6 +132,8 @@ class BalancingConf:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 _refuse(name, getattr(self, name), "above 0")
+        if not 0 <= self.spare_web <= MOST_SPARES:
+            _refuse("spare_web", self.spare_web, f"from 0 to {MOST_SPARES}, and 0 keeps none")
         if self.shed_above < 0:
             _refuse("shed_above", self.shed_above, "from 0 up, and 0 sheds nobody")
         if self.fixtures_lead_s < 0 or self.forecast_lead_s < 0:
@@ -142,6 +150,10 @@ class BalancingConf:
     def bounds(self, kind: str) -> tuple[int, int]:
         """Return the fewest and the most nodes of this kind."""
         return (self.min_web, self.max_web) if kind == "web" else (self.min_live, self.max_live)
+
+    def spares(self, kind: str) -> int:
+        """Return how many nodes of this kind wait ahead of demand."""
+        return self.spare_web if kind == "web" else 0
 
 
 _POSITIVE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from performance.balancing.models import Decision
+from performance.balancing.nodes import Node
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,32 @@ def record(
         )  # fmt: skip
     except DatabaseError as error:
         logger.warning("That decision was not stored: %s", error)
+
+
+def note_changes(
+    before: Iterable[Node], after: Iterable[Node], stopped: Collection[str], *, by: str, token: int
+) -> None:
+    """Write what differs between two lists of nodes; `stopped` were ended on purpose."""
+    was = {node.id: node for node in before}
+    now = {node.id: node for node in after}
+    for node_id in sorted(now.keys() & was.keys()):
+        node = now[node_id]
+        if node.aside != was[node_id].aside and not node.draining:
+            record(
+                "aside" if node.aside else "back",
+                kind=node.kind, node_id=node_id, by=by, token=token,
+                reason=f"it does not reach its {' and '.join(node.lost)}, others do"
+                if node.aside else "it is no worse off than the others",
+            )  # fmt: skip
+    for node_id in sorted(now.keys() - was.keys()):
+        node = now[node_id]
+        record(
+            "join", kind=node.kind, node_id=node_id, by=by, token=token,
+            reason=f"it announced itself at {node.address} with {node.slots} slots",
+        )  # fmt: skip
+    for node_id in sorted(was.keys() - now.keys()):
+        why = "it was stopped" if node_id in stopped else "it is silent, and checks fail"
+        record("leave", kind=was[node_id].kind, node_id=node_id, by=by, token=token, reason=why)
 
 
 def forget_old(kept_days: int) -> int:

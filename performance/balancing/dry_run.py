@@ -23,6 +23,7 @@ from performance.balancing.nodes import Node
 from performance.balancing.registry import Registry
 from performance.balancing.runtime import Runtime, View
 from performance.balancing.site import Site
+from performance.balancing.spares import split
 from performance.balancing.steering import steered, weighed, weights
 
 
@@ -60,9 +61,10 @@ class DryRun:
         known = reconcile.nodes_of(haproxy.read_config(self._site))
         ordered = DrainOrder.objects.filter(done_at=None).values_list("node_id", flat=True)
         draining = set(ordered)
+        announced, _ = split(self._registry.nodes(), {node.id for node in known})
         members = [
             replace(node, draining=node.id in draining)
-            for node in reconcile.membership(known, self._registry.nodes(), view)
+            for node in reconcile.membership(known, announced, view)
         ]
         return weighed(self._aside.of(members, view), weights(), options.policy)
 

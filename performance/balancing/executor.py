@@ -21,8 +21,10 @@ class Executor(Protocol):
     """How long a stopped node may go on announcing itself, and is not believed."""
     at_once: int
     """How many nodes of a kind may boot at the same time."""
+    keeps_spares: bool
+    """Whether nodes can be started ahead, to wait until they are wanted."""
 
-    def start(self, kind: str, node_id: str) -> None: ...
+    def start(self, kind: str, node_id: str, *, spare: bool = False) -> None: ...
 
     def stop(self, kind: str, node_id: str) -> None: ...
 
@@ -36,12 +38,13 @@ class LocalExecutor:
     name = "local"
     leaves_within_s = 15.0
     at_once = 1  # on one machine those that boot together share its cores, and the first comes late
+    keeps_spares = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def start(self, kind: str, node_id: str) -> None:
-        self._ask("start", kind, node_id)
+    def start(self, kind: str, node_id: str, *, spare: bool = False) -> None:
+        self._ask("start", kind, node_id, spare=spare)
 
     def stop(self, kind: str, node_id: str) -> None:
         self._ask("stop", kind, node_id)
@@ -49,12 +52,12 @@ class LocalExecutor:
     def in_rotation(self, there: Collection[str], up: Collection[str]) -> None:
         """Nothing: the supervisor looks at its processes itself."""
 
-    def _ask(self, op: str, kind: str, node_id: str) -> None:
+    def _ask(self, op: str, kind: str, node_id: str, **more: bool) -> None:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(TIMEOUT_S)
                 connection.connect(str(self._path))
-                line = json.dumps({"op": op, "kind": kind, "id": node_id}) + "\n"
+                line = json.dumps({"op": op, "kind": kind, "id": node_id, **more}) + "\n"
                 connection.sendall(line.encode())
                 with connection.makefile("rb") as answers:
                     said = answers.readline(65_536)

@@ -31,6 +31,7 @@ class KubernetesExecutor:
 
     name = "kubernetes"
     at_once = 1_000  # machines are the cluster's to find
+    keeps_spares = False  # a Deployment's pods are alike: one that waits would count as a replica
     leaves_within_s = 180.0
     """KEDA asks every 30 s, and a pod has its grace period: it stays out that long."""
 
@@ -57,7 +58,7 @@ class KubernetesExecutor:
         )
         return cls(f"https://{shown}:{port}", (account / "namespace").read_text().strip(), client)
 
-    def start(self, kind: str, node_id: str) -> None:
+    def start(self, kind: str, node_id: str, *, spare: bool = False) -> None:
         """Nothing: the number is there to be read, and the cluster names its pods itself."""
 
     def stop(self, kind: str, node_id: str) -> None:

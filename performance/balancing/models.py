@@ -22,6 +22,7 @@ class Decision(models.Model):
         WEIGHT = "weight", "set a weight"
         ASIDE = "aside", "set aside"
         BACK = "back", "let back"
+        SPARE = "spare", "start ahead"
 
     at = models.DateTimeField(auto_now_add=True)
     action = models.CharField(max_length=16, choices=Action.choices)

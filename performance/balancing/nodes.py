@@ -39,6 +39,9 @@ class Node:
     in_flight: int | None = None
     queue_p95_ms: float | None = None
     """How long requests waited before this node took them up; None where it is not measured."""
+    spare: bool = False
+    """Whether it was started ahead, to wait. Once the proxy has it, it is a node like the others,
+    whatever it goes on saying."""
     lost: tuple[str, ...] = ()
     """What it cannot reach, as it says itself: `database`."""
     aside: bool = False

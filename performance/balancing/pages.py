@@ -12,6 +12,7 @@ from performance.balancing import services
 from performance.balancing.views import capacity_view
 from performance.core import acts, pages, units
 
+LEVELS = {"up": "good", "draining": "info", "spare": "info", "down": "bad"}
 BY = "staff"
 """Who it was stands in the audit, beside the act."""
 
@@ -55,7 +56,7 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
     return {
         **node,
         "state": state,
-        "level": {"up": "good", "draining": "info", "down": "bad"}.get(state, "warn"),
+        "level": LEVELS.get(state, "warn"),
         "load_ratio": load_ratio,
         "uptime_s": uptime_s,
         "texts": {
@@ -70,12 +71,14 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(kind: str, known: dict[str, Any], nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    mine = [node for node in nodes if node["kind"] == kind]
+    of_kind = [node for node in nodes if node["kind"] == kind]
+    mine = [node for node in of_kind if node["state"] != "spare"]
     queue = known.get("queues", {}).get(kind, {})
     verdict = known.get("scaling", {}).get(kind) or {}
     return {
         "kind": kind,
         "nodes": len(mine),
+        "spare": len(of_kind) - len(mine),
         "up": sum(node["state"] == "up" and not node["draining"] for node in mine),
         "slots": sum(node["slots"] for node in mine),
         "sessions": queue.get("sessions"),

@@ -101,6 +101,7 @@ def _parse(member: str, value: bytes) -> Node:
         raise NodeRefused(name, "id", str(said["id"]), "the one that it is filed under")
     known = {field: said[field] for field in said.keys() & _FIELDS}
     known["draining"] = known.get("draining") is True
+    known["spare"] = known.get("spare") is True
     if isinstance(known.get("lost"), list):  # JSON knows no tuples
         known["lost"] = tuple(known["lost"])
     return Node(**known)

@@ -170,7 +170,11 @@ def _step(
     if raw > present:
         signal = max(wants, key=lambda name: wants[name])
         if now - memory.last_up_s < policy.up_every_s:
-            return present, f"{signal} wants {raw}, but nodes were started moments ago"
+            # A rush counts requests, and nodes that still boot are among the present ones, so it
+            # asks for none twice. The other signals see new nodes only once these work.
+            if wants.get("rush", 0) <= present:
+                return present, f"{signal} wants {raw}, but nodes were started moments ago"
+            signal, raw = "rush", wants["rush"]
         count = min(raw, max(2 * present, present + 4))
         return count, f"{signal} wants {raw} where {present} are ready"
     if raw == present:

@@ -29,5 +29,5 @@ def scaling_metric(request: HttpRequest, kind: str) -> HttpResponse:
     wanted = status["wanted"].get(kind) if status else None
     if status is None or wanted is None:
         return JsonResponse({"error": "No balancer has decided within 15 s."}, status=503)
-    present = sum(node["kind"] == kind for node in status["nodes"])
+    present = sum(node["kind"] == kind and node["state"] != "spare" for node in status["nodes"])
     return JsonResponse({"kind": kind, "wanted": wanted, "present": present})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from performance.balancing import decisions, load_testing, planning
 from performance.balancing.announce import Heartbeat
-from performance.balancing.arrivals import wsgi_arrivals
+from performance.balancing.arrivals import has_anybody_come, wsgi_arrivals
 from performance.balancing.balancer import STATUS_KEY
 from performance.balancing.conf import POLICIES, conf
 from performance.balancing.counting import Autoscaler
@@ -90,11 +90,20 @@ def announce_this_process() -> bool:
             address=address,
             slots=options.slots(kind),
             build=os.environ.get("PROTIPP_BUILD", ""),
+            spare=os.environ.get("PROTIPP_SPARE") == "1",
             started_at=time.time(),
         )
-        _heartbeat = Heartbeat(node, _registry, options.heartbeat_s, lambda: Losses().look)
+        _heartbeat = Heartbeat(node, _registry, options.heartbeat_s, lambda: _losses(node))
     _heartbeat.start()
     return True
+
+
+def _losses(node: Node) -> Callable[[], tuple[str, ...]]:
+    """Return what tells what is lost; a spare asks no database before its first request."""
+    look = Losses().look
+    if not node.spare:
+        return look
+    return lambda: look() if has_anybody_come() else ()
 
 
 def planned_node(node_id: str, kind: str, address: str) -> Node:
@@ -149,7 +158,7 @@ class LoadBalancer:
             and other["id"] not in open_orders | {node_id}
             and other["state"] in {"up", "unknown"}
         ]
-        if not left:
+        if not left and node["state"] != "spare":
             raise LastNode(node_id, node["kind"])
         _, created = DrainOrder.objects.get_or_create(
             node_id=node_id, done_at=None, defaults={"kind": node["kind"], "stop": stop, "by": by}
@@ -218,7 +227,7 @@ class LoadBalancer:
         It takes steps x seconds, and what it measures is kept for `capacity`. BalancingError
         names what is out of bounds, or why nobody could connect.
         """
-        web = [node for node in self.nodes() if node["kind"] == "web"]
+        web = [node for node in self.nodes() if node["kind"] == "web" and node["state"] != "spare"]
         return load_testing.run_steps(
             directory, users=users, steps=steps, seconds=seconds, every_s=every_s, paths=paths,
             nodes=len(web), by=by,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from performance.balancing.autoscaling import Scaler
 from performance.balancing.conf import BalancingConf
 from performance.balancing.haproxy import BACKENDS
 from performance.balancing.nodes import Node
 from performance.balancing.runtime import Server, View
 from performance.balancing.site import Site
+from performance.balancing.spares import Spares
 
 
 def sessions_of(view: View | None, node: Node) -> int | None:
@@ -28,6 +30,27 @@ def _state(node: Node, server: Server | None) -> str:
         return "unknown"
     status = server.status.lower()
     return "set aside" if node.aside and status in {"up", "drain"} else status
+
+
+def scaling_of(scaler: Scaler, spares: Mapping[str, Spares]) -> dict[str, Any]:
+    """Return the last verdict of each kind, with the names of those that boot; None before one."""
+    told: dict[str, Any] = {}
+    for kind, state in scaler.kinds.items():
+        verdict = state.verdict
+        booting = [*state.starting, *(spares[kind].starting if kind in spares else ())]
+        told[kind] = verdict and {
+            "count": verdict.count,
+            "reason": verdict.reason,
+            "inputs": verdict.inputs,
+            "starting": sorted(set(booting)),
+        }
+    return told
+
+
+def spare_row(node: Node) -> dict[str, Any]:
+    """Return the row of a node that waits: the proxy knows nothing of it yet."""
+    row = asdict(node) | {"heard": True, "state": "spare", "check": "", "sessions": None}
+    return row | {"answers": None, "errors": None, "latency_ms": None}
 
 
 def status_of(

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from protipp.stack import priority
 from protipp.stack.errors import StackError
 from protipp.stack.logs import Lines, Stream
 from protipp.stack.processes import POLL_EVERY_S, Spec, describe_exit, failed, run
@@ -19,6 +20,7 @@ LONGEST_DELAY_S = 30.0
 STEADY_AFTER_S = 30.0
 """One that lived this long starts over with the first delay."""
 LOOK_EVERY_S = 0.1
+BOOT_LOOK_EVERY_S = 0.3
 REST_OF_OUTPUT_WITHIN_S = 0.5
 
 
@@ -34,6 +36,8 @@ class Child:
         self._lines = Lines(spec.name, stream)
         self._ending = False
         self._keeper: asyncio.Task[None] | None = None
+        self._booting: asyncio.Task[None] | None = None
+        self._may_raise = spec.behind and priority.may_raise()
 
     @property
     def pid(self) -> int | None:
@@ -76,6 +80,19 @@ class Child:
             return f"its log does not say {self.spec.ready_line!r} yet"
         return await asyncio.to_thread(self.spec.waiting_for)
 
+    def give_share(self) -> None:
+        """End its booting behind all others, because somebody waits for it now."""
+        if self.pid is not None:
+            priority.restore(self.pid, nice=self._may_raise)
+
+    async def _boot_behind(self, pid: int) -> None:
+        priority.lower(pid, nice=self._may_raise)
+        while self.pid == pid:
+            if await self._waiting_for() is None:
+                self.give_share()
+                return
+            await asyncio.sleep(BOOT_LOOK_EVERY_S)
+
     async def _spawn(self) -> None:
         read_end, write_end = os.pipe()
         try:
@@ -88,6 +105,8 @@ class Child:
         self._lines = Lines(self.spec.name, self._stream, self.spec.ready_line, self.spec.drop)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: self._lines, os.fdopen(read_end, "rb"))
+        if self.spec.behind:
+            self._booting = asyncio.create_task(self._boot_behind(self._process.pid))
         self._changed()
 
     async def _keep(self) -> None:
@@ -131,6 +150,9 @@ class Child:
     async def end(self, within_s: float) -> bool:
         """End it; False when it had to be killed after `within_s`."""
         self._ending = True
+        if self._booting is not None:
+            self._booting.cancel()
+            self.give_share()  # it ends like the others, within the same time
         if self._process is None or self._keeper is None or self.pid is None:
             if self._keeper is not None:
                 self._keeper.cancel()  # it was waiting to start again

@@ -21,8 +21,11 @@ PROGRAMS = Path(sys.executable).parent
 """Where the venv keeps granian, uvicorn and celery."""
 
 
-def spec(kind: str, node_id: str, environment: Mapping[str, str]) -> Spec:
-    """Return a node that listens on a free port of 127.0.0.1."""
+def spec(kind: str, node_id: str, environment: Mapping[str, str], *, spare: bool = False) -> Spec:
+    """Return a node that listens on a free port of 127.0.0.1.
+
+    A `spare` says so in the registry, and boots behind all others.
+    """
     if kind not in KINDS:
         raise StackError(f"A node's kind is {kind!r}; it must be one of: {', '.join(KINDS)}.")
     if not re.fullmatch(rf"{kind}-[0-9]{{1,3}}", node_id):
@@ -33,6 +36,7 @@ def spec(kind: str, node_id: str, environment: Mapping[str, str]) -> Spec:
         "PROTIPP_NODE_ID": node_id,
         "PROTIPP_NODE_ADDRESS": f"127.0.0.1:{port}",
         "DATABASE_POOL_SIZE": str(THREADS),
+        **({"PROTIPP_SPARE": "1"} if spare else {}),
     }
     return Spec(
         name=node_id,
@@ -41,6 +45,7 @@ def spec(kind: str, node_id: str, environment: Mapping[str, str]) -> Spec:
         cwd=env.BASE_DIR,
         waiting_for=answers("127.0.0.1", port),
         ready_within_s=READY_WITHIN_S,
+        behind=spare,
     )
 
 

@@ -39,6 +39,8 @@ class Spec:
     ready_within_s: float = 30.0
     ready_line: str = ""
     """For a process that answers nobody: what its log says once it works; empty asks nothing."""
+    behind: bool = False
+    """Whether it boots behind all others; once it answers it has its share like them."""
     drop: str = r"(?!)"  # finds nothing
     """A regular expression: what it finds is taken out of each line, an empty line is not shown."""
     remedy: str = ""
@@ -52,14 +54,14 @@ def popen_options(spec: Spec) -> dict[str, object]:
         "cwd": spec.cwd,
         "stdin": subprocess.DEVNULL,
         "start_new_session": True,  # Ctrl-C reaches us alone, and we end the others in order
-        "preexec_fn": _die_with_parent(spec.stop_signal),
+        "preexec_fn": die_with_parent(spec.stop_signal),
     }
     if spec.account is not None:
         options |= {"user": spec.account.uid, "group": spec.account.gid, "extra_groups": []}
     return options
 
 
-def _die_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
+def die_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
     """Ask the kernel to send `stop_signal` when we die, even by kill -9.
 
     It runs after the account is changed, which would clear the request.

@@ -155,11 +155,14 @@ class Supervisor:
     async def _start_node(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name = str(request.get("id"))
         child = self._nodes().get(name)
+        spare = request.get("spare") is True
+        if child is not None and not spare:
+            child.give_share()  # it may have been booting as a spare, and is wanted now
         if child is None:
-            spec = nodes.spec(str(request.get("kind")), name, self._environment)
+            spec = nodes.spec(str(request.get("kind")), name, self._environment, spare=spare)
             child = Child(spec, self._stream, self._note)
             self._children[name] = child
-            self._stream.say(f"{name} starts, as the balancer asks")
+            self._stream.say(f"{name} starts{' ahead' if spare else ''}, as the balancer asks")
             await child.begin()  # it announces itself in the registry once it answers
         return {"id": name, "address": nodes.address(child.spec)}
 
@@ -180,6 +183,7 @@ class Supervisor:
                     "kind": child.spec.environment["PROTIPP_PROCESS"],
                     "address": nodes.address(child.spec),
                     "pid": child.pid,
+                    "spare": "PROTIPP_SPARE" in child.spec.environment,
                     "restarts": child.restarts,
                 }
                 for name, child in self._nodes().items()

@@ -7,11 +7,13 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
+import redis
 
 pytestmark = pytest.mark.stack
 SERVERS = {"postgres", "valkey-cache", "valkey-bus"}
@@ -133,6 +135,41 @@ def test_the_balancer_can_have_a_node_and_give_it_back(up):
     assert ask(up, {"op": "stop", "kind": "web", "id": "web-9"})["ok"]
     up.until(lambda: not psutil.pid_exists(pid), within_s=10)
     assert "web-9" not in up.noted()
+
+
+def nodes(up):
+    with redis.Redis.from_url(published(up)["environment"]["REDIS_URL"]) as bus:
+        told = json.loads(bus.get("balancing:status") or '{"nodes": []}')
+    return {node["id"]: node for node in told["nodes"]}
+
+
+def connections_of(up, node_id):
+    with psycopg.connect(published(up)["environment"]["DATABASE_URL"]) as connection:
+        return connection.execute(
+            "select count(*) from pg_stat_activity where application_name = %s",
+            [f"protipp {node_id}"],
+        ).fetchone()[0]
+
+
+def test_a_spare_waits_without_the_database_and_works_once_it_is_wanted(up):
+    def waiting():
+        return next((node for node in nodes(up).values() if node["state"] == "spare"), None)
+
+    def is_asked():
+        up.status(f"/nothing?{time.time_ns()}")
+        return connections_of(up, spare["id"])
+
+    up.until(lambda: "web-9" not in nodes(up), within_s=30)
+    spare = up.until(waiting, within_s=60)
+    assert listens(spare["address"])
+    assert connections_of(up, spare["id"]) == 0
+    working = [n for n in nodes(up).values() if n["kind"] == "web" and n["state"] != "spare"]
+    up.command("scale", f"web={len(working) + 1}")
+    try:
+        up.until(lambda: nodes(up).get(spare["id"], spare)["state"] == "up", within_s=30)
+        up.until(is_asked, within_s=30)
+    finally:
+        up.command("scale", "--auto")
 
 
 @pytest.mark.parametrize(

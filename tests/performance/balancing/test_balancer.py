@@ -29,7 +29,7 @@ from performance.core import stores
 from .conftest import load, wait_for
 
 pytestmark = [pytest.mark.django_db, pytest.mark.stack]
-OPTIONS = BalancingConf(min_web=1, tick_s=0.1, scale_every_s=0.2, boot_grace_s=0.5)
+OPTIONS = BalancingConf(min_web=1, tick_s=0.1, scale_every_s=0.2, boot_grace_s=0.5, spare_web=0)
 
 
 class Supervisor:

@@ -22,7 +22,12 @@ def _token(settings):
 
 
 def tell(wanted):
-    status = {"at_s": time.time(), "nodes": [{"kind": "web"}, {"kind": "live"}], "wanted": wanted}
+    nodes = [("web", "up"), ("web", "spare"), ("live", "up")]
+    status = {
+        "at_s": time.time(),
+        "nodes": [{"kind": kind, "state": state} for kind, state in nodes],
+        "wanted": wanted,
+    }
     stores.bus().set(STATUS_KEY, json.dumps(status))
 
 

@@ -60,10 +60,27 @@ def test_after_a_rush_nothing_is_stopped_for_a_minute():
 
 def test_nodes_are_not_started_twice_for_one_want():
     memory = Memory()
-    assert decide(memory, look(0, ready=2, in_use=28), POLICY).action == "scale_up"
+    assert decide(memory, look(0, ready=4, cpu_ratio=0.9), POLICY).action == "scale_up"
 
-    assert decide(memory, look(2, ready=2, in_use=28), POLICY).action == "hold"
-    assert decide(memory, look(16, ready=2, in_use=28), POLICY).action == "scale_up"
+    assert decide(memory, look(2, ready=4, cpu_ratio=0.9), POLICY).action == "hold"
+    assert decide(memory, look(16, ready=4, cpu_ratio=0.9), POLICY).action == "scale_up"
+
+
+def test_a_rush_does_not_wait_because_nodes_were_started_moments_ago():
+    memory = Memory()
+    watch(memory, 20, in_use=10)
+    assert decide(memory, look(22, ready=2, in_use=10, cpu_ratio=0.9), POLICY).action == "scale_up"
+
+    first, *_ = watch(memory, 4, start_s=24, ready=3, in_use=10, queued=110)
+    assert (first.action, first.count) == ("scale_up", 6)
+    assert "rush wants 6" in first.reason
+
+
+def test_a_rush_whose_nodes_are_on_their_way_starts_none_twice():
+    memory = Memory()
+    assert decide(memory, look(0, ready=2, in_use=28), POLICY).count == 4
+
+    assert decide(memory, look(2, ready=4, in_use=28), POLICY).action == "hold"
 
 
 def test_one_step_up_is_at_most_double_or_four_more():
@@ -212,10 +229,12 @@ class Starts:
 
     name = "test"
 
+    keeps_spares = True
+
     def __init__(self, at_once=9):
         self.at_once, self.asked = at_once, []
 
-    def start(self, kind, node_id):
+    def start(self, kind, node_id, *, spare=False):
         self.asked.append(node_id)
 
 
