@@ -160,7 +160,7 @@ def test_a_spare_waits_without_the_database_and_works_once_it_is_wanted(up):
         return connections_of(up, spare["id"])
 
     up.until(lambda: "web-9" not in nodes(up), within_s=30)
-    spare = up.until(waiting, within_s=60)
+    spare = up.until(waiting, within_s=120)
     assert listens(spare["address"])
     assert connections_of(up, spare["id"]) == 0
     working = [n for n in nodes(up).values() if n["kind"] == "web" and n["state"] != "spare"]
