@@ -49,10 +49,10 @@ def wsgi_monitor(application: WsgiApplication, recorder: StreamRecorder) -> Wsgi
         finally:
             seconds = time.perf_counter() - started
             clock.current.reset(before)
-            label = clock.route_label(
+            where = clock.where(
                 environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/"), spent.request
             )
-            recorder.request(label, status, seconds, spent)
+            recorder.request(where, status, seconds, spent)
 
     return monitored
 
@@ -84,10 +84,10 @@ def asgi_monitor(application: AsgiApplication, recorder: StreamRecorder) -> Asgi
         try:
             await application(scope, receive, sent)
         finally:
-            label = clock.route_label(scope["method"], scope["path"], spent.request)
-            recorder.request(
-                label, status, time.perf_counter() - started if seconds is None else seconds, spent
-            )
+            if seconds is None:
+                seconds = time.perf_counter() - started
+            where = clock.where(scope["method"], scope["path"], spent.request)
+            recorder.request(where, status, seconds, spent)
 
     return monitored
 

@@ -1,8 +1,8 @@
 """Numbers of this process, gathered in a dict and sent to the bus once a second.
 
-A measurement is appended to its series' list, without a lock, and counted with the others of that
-second: under a microsecond for both. It never raises, never waits for a server, and never grows:
-what is over budget is dropped and counted, and the count is sent.
+A measurement is appended to one list, without a lock, and counted with the others of that second:
+under a microsecond for both. It never raises, never waits for a server, and never grows: what is
+over budget is dropped and counted, and the count is sent.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class StreamRecorder:
         """Start from nothing: when made, and in the child after a fork."""
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._durations = Durations(self._conf.process_series)
-        self._lists = self._durations.lists
+        self._durations = Durations(self._conf.process_series, clock.label)
+        self._fresh = self._durations.fresh
+        self._full = 1  # the first measurement starts the thread
         self._counts: dict[tuple[str, str], int] = {}
         self._gauges: dict[tuple[str, str], float] = {}
         self._worst = Worst()
@@ -80,14 +81,10 @@ class StreamRecorder:
     # --- the hot path ---------------------------------------------------------------------------
 
     def observe(self, kind: str, key: str, seconds: float, ok: bool = True) -> None:
-        series = (kind, key, "ok" if ok else "error")
-        try:
-            durations = self._lists[series]
-        except (KeyError, TypeError):
-            durations = self._admit(series)
-        durations.append(seconds)
-        if len(durations) >= FULL:
-            self._durations.count(series)
+        fresh = self._fresh
+        fresh.append((kind, key, "ok" if ok else "error", seconds))
+        if len(fresh) >= self._full:
+            self._attend()
         if kind == "sql" or kind == "cache" or kind == "http_out":
             spent = _current_clock()
             if spent is not None:
@@ -117,27 +114,31 @@ class StreamRecorder:
                 self._dropped += 1
 
     def request(
-        self, label: str, status: int, seconds: float, spent: clock.Clock | None = None
+        self,
+        endpoint: str | clock.Where,
+        status: int,
+        seconds: float,
+        spent: clock.Clock | None = None,
     ) -> None:
-        """Count one request; keep it as a sample when it failed or is among its route's slowest."""
-        series = ("request", label, _CLASSES.get(status, "5xx"))
-        try:
-            durations = self._lists[series]
-        except (KeyError, TypeError):
-            durations = self._admit(series)
-        durations.append(seconds)
-        if len(durations) >= FULL:
-            self._durations.count(series)
+        """Count one request; keep it as a sample when it failed or is among its route's slowest.
+
+        `endpoint` is a label, or what `clock.label` makes one of; it does so later, for many.
+        """
+        fresh = self._fresh
+        fresh.append(("request", endpoint, _CLASSES.get(status, "5xx"), seconds))
+        if len(fresh) >= self._full:
+            self._attend()
         if (seconds >= GROWS_FROM_S or self._watches_growth) and _peak_kb() > self._peak_kb:
-            self._grown(label)
+            self._grown(clock.label(endpoint))
         if spent is None:
             return
         if status >= 500:
+            label = clock.label(endpoint)
             if spent.error is not None:
                 self.fault(spent.error, label)
             self._worst.failed(label, status, seconds, spent)
         elif seconds >= self._slow_s:
-            self._worst.slow(label, status, seconds, spent)
+            self._worst.slow(clock.label(endpoint), status, seconds, spent)
 
     def fault(self, error: BaseException, endpoint: str) -> None:
         """Note an exception, grouped with its like; too many different ones are dropped."""
@@ -168,10 +169,13 @@ class StreamRecorder:
         elif time.monotonic() - self._grown_at_s > WATCHED_S:
             self._watches_growth = False
 
-    def _admit(self, series: wire.SeriesKey) -> list[float]:
+    def _attend(self) -> None:
+        """Start the thread when it is the first measurement, and count when the list is full."""
         if self._thread is None:
             self.start()
-        return self._durations.admit(series)
+        self._full = FULL
+        if len(self._fresh) >= FULL:
+            self._durations.count()
 
     def _drop(self, observations: int) -> None:
         with self._lock:

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import redis
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from performance.core import context, signals, stores
@@ -85,33 +86,58 @@ _asked, _route = asked.get, context.route.get
 
 
 def capture(
-    execute: Callable[..., Any], sql: str, params: Any, many: bool, context_: dict[str, Any]
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context_: dict[str, Any]
 ) -> Any:
     """Time one statement; the wrapper that each connection carries. Costs less than a microsecond.
 
-    So what is asked for every statement is bound above, and the options are read once a request.
+    So what is the same for all statements of a route is found by one look-up, and the stack is
+    walked only for what is slow or repeated. `sql` is text, or psycopg's composed SQL.
     """
-    route = _route() or settings.PROCESS
-    started = perf_counter()
+    name, comment, slow_s = _place(_route())
+    if type(sql) is not str:
+        sql = _as_text(sql, context_)
     ok = False
+    started = perf_counter()
     try:
-        result = execute(sql + comment(route), params, many, context_)
+        result = execute(sql + comment, params, many, context_)
         ok = True
         return result
     finally:
         seconds = perf_counter() - started
-        signals.recorder.observe("sql", route, seconds, ok)
+        signals.recorder.observe("sql", name, seconds, ok)
         request = _asked()
         if request is not None:
             request.add(sql, seconds)
-        if seconds * 1000 >= conf().slow_query_ms:
+        if seconds >= slow_s:
             _tell(SLOW_KEY, sql, {"ms": seconds * 1000, "line": calling_line(), "count": 1})
 
 
 @functools.lru_cache(maxsize=1024)
-def comment(route: str) -> str:
-    """Return what tells the server which route asks."""
-    return f" /* route='{UNSAFE_IN_COMMENT.sub('_', route)}' */"
+def _place(route: str) -> tuple[str, str, float]:
+    """Return what all statements of a route share.
+
+    The name they are counted by, the comment that tells the server of it, and from how many seconds
+    on one is slow.
+    """
+    name = route or settings.PROCESS
+    comment = f" /* route='{UNSAFE_IN_COMMENT.sub('_', name)}' */"
+    return name, comment, conf().slow_query_ms / 1000
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting in {"PERFORMANCE", "PROCESS"}:
+        _place.cache_clear()
+
+
+setting_changed.connect(_forget)
+
+
+def _as_text(sql: Any, context_: dict[str, Any]) -> str:
+    """Return composed SQL as the text that the server would get, so that it can be commented."""
+    if isinstance(sql, bytes):
+        return sql.decode()
+    text: str = sql.as_string(context_["connection"].connection)
+    return text
 
 
 def install(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:

@@ -162,11 +162,11 @@ def test_queries_and_cache_reads_are_split_off_the_request(make_recorder):
     assert (spent.sql_s, spent.sql_count, spent.cache_s) == (0.5, 2, 0.125)
 
 
-def test_a_full_series_is_counted_at_once_and_an_idle_one_gives_its_place_away(make_recorder):
+def test_a_full_list_is_counted_at_once_and_an_idle_series_gives_its_place_away(make_recorder):
     recorder = make_recorder(process_series=1)
     for _ in range(durations.FULL * 3 + 5):
         recorder.observe("sql", "x", 0.001)
-    assert len(recorder._lists["sql", "x", "ok"]) == 5
+    assert len(recorder._fresh) == 5
     for _ in range(durations.IDLE_SECONDS + 1):
         recorder._swap(0, False)
     recorder.observe("sql", "y", 0.001)

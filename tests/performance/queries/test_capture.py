@@ -1,6 +1,8 @@
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest
+from psycopg import sql
 
 from performance.core import asked, context, signals
 from performance.queries import capture, middleware
@@ -132,3 +134,42 @@ def test_who_keeps_a_request_finds_its_costliest_shapes_on_it_and_no_value():
     assert found[1].seconds == pytest.approx(0.005)
     assert len(asked.of(request).costliest(1)) == 1
     assert asked.of(HttpRequest()) is None
+
+
+def test_composed_sql_and_bytes_are_asked_and_counted_like_text(db, recorded):
+    composed = sql.SQL("SELECT {}::int AS {}").format(sql.Placeholder(), sql.Identifier('a"b'))
+
+    def view(request):
+        with connection.cursor() as cursor:
+            cursor.execute(composed, [7])
+            assert cursor.fetchone() == (7,)
+            cursor.execute(b"SELECT %s::int", [8])
+            assert cursor.fetchone() == (8,)
+        return list(capture.asked.get().statements)
+
+    assert served(view) == ['SELECT %s::int AS "a""b"', "SELECT %s::int"]
+    assert recorded.seen == [("sql", settings.PROCESS, True)] * 2
+
+
+def test_an_option_that_changes_is_heard_though_routes_are_remembered(db, settings):
+    settings.PERFORMANCE = {"QUERIES": {"slow_query_ms": 60_000.0}}
+    ask(1)
+    assert capture.findings(capture.SLOW_KEY) == []
+
+    settings.PERFORMANCE = {"QUERIES": {"slow_query_ms": 0.0}}
+    ask(1)
+
+    (found,) = capture.findings(capture.SLOW_KEY)
+    assert "in ask" in found["line"]
+
+
+def test_the_stack_is_walked_for_what_is_repeated_and_for_nothing_else(db, settings, monkeypatch):
+    settings.PERFORMANCE = {"QUERIES": {"slow_query_ms": 60_000.0}}
+    walked = []
+    monkeypatch.setattr(capture, "calling_line", lambda: walked.append(1) or "here")
+
+    served(lambda request: ask(9))
+    assert walked == []
+
+    served(lambda request: ask(30))
+    assert walked == [1]
