@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from performance.queries import indexes, plans, statistics
+from performance.queries import indexes, page_costs, plans, statistics
 from performance.queries.activity import rows as fetch_rows
 from performance.queries.candidates import Candidate, candidates
 from performance.queries.conf import conf
@@ -113,13 +113,18 @@ def advise(limit: int = 50) -> list[Advice]:
         return []
     tables = {candidate.table for _, suggested in found for candidate in suggested}
     with _rolled_back() as cursor:
+        page_costs.assume_cached(cursor, tables)
         ground = open_ground(cursor, rows_of, tables)
         cases = []
         for statement, suggested in found:
             cost = plans.cost(cursor, statement.sql)
             if cost:
                 cases.append(_Case(statement, cost, suggested))
-        return _choose(cursor, ground, cases)
+        try:
+            with transaction.atomic():  # what fails in here leaves the cursor fit to forget
+                return _choose(cursor, ground, cases)
+        finally:
+            ground.forget()
 
 
 @contextmanager
@@ -157,13 +162,14 @@ def _choose(cursor: Any, ground: Ground, cases: list[_Case]) -> list[Advice]:
         if best is None or len(chosen) == MOST_ADVISED:
             return chosen
         _, candidate, helped = best
-        handle = ground.add(candidate)
-        if handle is not None:
-            chosen.append(_advice(cursor, ground, handle, candidate, cases, helped))
-        for number, cost in helped.items():
-            cases[number].cost = cost
-            cases[number].costs = {}
-            tried = {pair: known for pair, known in tried.items() if pair[0] != number}
+        if _is_used(cursor, ground, candidate, cases[_most(cases, helped)]):
+            handle = ground.add(candidate)
+            if handle is not None:
+                chosen.append(_advice(cursor, ground, handle, candidate, cases, helped))
+            for number, cost in helped.items():
+                cases[number].cost = cost
+                cases[number].costs = {}
+                tried = {pair: known for pair, known in tried.items() if pair[0] != number}
         for case in cases:
             case.costs.pop(candidate, None)
             case.candidates = [one for one in case.candidates if one != candidate]
@@ -177,9 +183,7 @@ def _advice(
     cases: list[_Case],
     helped: dict[int, float],
 ) -> Advice:
-    most = max(
-        helped, key=lambda number: (cases[number].cost - helped[number]) * _calls(cases[number])
-    )
+    most = _most(cases, helped)
     cursor.execute(
         "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables "
         "WHERE schemaname = 'public' AND relname = %s",
@@ -203,6 +207,21 @@ def _advice(
         write_slowdown_ratio=write_slowdown(cursor, candidate),
         proved_by=ground.of(candidate).name if isinstance(ground, MixedGround) else ground.name,
     )
+
+
+def _most(cases: list[_Case], helped: dict[int, float]) -> int:
+    """Return the number of the statement on which most is saved."""
+    return max(
+        helped, key=lambda number: (cases[number].cost - helped[number]) * _calls(cases[number])
+    )
+
+
+def _is_used(cursor: Any, ground: Ground, candidate: Candidate, case: _Case) -> bool:
+    """Say whether the planner would take the index with the server's own costs, too."""
+    with page_costs.servers_own(cursor):
+        before = plans.cost(cursor, case.statement.sql)
+        after = _cost_with(cursor, ground, candidate, case)
+        return before is not None and after is not None and after < before * NOTHING_RATIO
 
 
 def _calls(case: _Case) -> int:

@@ -29,6 +29,9 @@ class Ground(Protocol):
 
     def size_bytes(self, handle: str, candidate: Candidate) -> int: ...
 
+    def forget(self) -> None:
+        """Take away what a rollback does not."""
+
 
 class HypoGround:
     """HypoPG: indexes that only the planner sees, on the real table and its real statistics."""
@@ -54,6 +57,10 @@ class HypoGround:
         self.cursor.execute("SELECT hypopg_relation_size(%s::oid)", [handle])
         size: int = self.cursor.fetchone()[0]
         return size
+
+    def forget(self) -> None:
+        # They live in the backend's memory: the connection's next EXPLAIN would still see them.
+        self.cursor.execute("SELECT hypopg_reset()")
 
 
 class CopyGround:
@@ -107,6 +114,9 @@ class CopyGround:
         copied = self.copied.get(candidate.table) or 1
         return int(size * max(self.rows_of.get(candidate.table, 0) / copied, 1))
 
+    def forget(self) -> None:
+        pass
+
 
 class MixedGround:
     """HypoPG for plain tables, a copy for partitioned ones, whose parts it does not reach."""
@@ -128,6 +138,9 @@ class MixedGround:
 
     def size_bytes(self, handle: str, candidate: Candidate) -> int:
         return self.of(candidate).size_bytes(handle, candidate)
+
+    def forget(self) -> None:
+        self.hypo.forget()
 
 
 def open_ground(cursor: Any, rows_of: Mapping[str, int], tables: Collection[str]) -> Ground:

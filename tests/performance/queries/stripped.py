@@ -68,10 +68,14 @@ def main():
     with connection.cursor() as cursor:
         prepare(cursor)
     found = services.optimizer.advise()
+    with connection.cursor() as cursor:
+        # On the connection that advised: what was imagined there must be gone.
+        plan = plans.explain(cursor, "SELECT id FROM odds_event WHERE key = 'x'")
     migrate(services.optimizer.migration("odds", found))
     told = {
         "version": plans.server_version(),
         "advices": [advice.as_dict() for advice in found],
+        "plan_after_advising": plan["Node Type"],
         "advised_after_migrating": len(services.optimizer.advise()),
     }
     json.dump(told, sys.stdout)
