@@ -35,10 +35,13 @@ REPLAY_S = 20.0
 old."""
 REPLAY_CHANGES = 20_000
 BEAT_S = 15.0
-"""Something is said at least this often, so that a client knows a dead line."""
+"""Something is said to each socket at least this often, so that a client knows a dead line."""
+GAUGE_S = 15.0
 SILENCE_S = 30.0
 """The bus answers a ping within this, or counts as away."""
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
+AT_ONCE = 200
+"""Sockets that are told in one go, about 2 ms; then the loop answers who else asks."""
 
 Topic = tuple[str, str]
 
@@ -60,6 +63,11 @@ class Subscriber(Protocol):
     def leave(self, code: int, reason: str) -> None: ...
 
 
+Changes = dict[Key, Change]
+Due = tuple[list[Subscriber], Changes | None, bytes]
+"""Who is told, which prices (None: a frame of the hub's own), and the frame's tail."""
+
+
 class Hub:
     """`hub()` is the process's. All methods belong to its event loop; none but `run` waits."""
 
@@ -70,11 +78,14 @@ class Hub:
         self._subscribers: dict[Topic, set[Subscriber]] = {}
         self._pending: dict[Topic, dict[Key, Change]] = {}
         self._refresh: set[Topic] = set()
+        self._said_s: dict[Topic, float] = {}
+        """When the sockets of a topic were told something, by the monotonic clock."""
         self._recent: deque[Told] = deque()
         self._greetings: dict[Topic, tuple[int, bytes]] = {}
         self._task: asyncio.Task[None] | None = None
         self._covers_s = 0.0
         self._turn = 0
+        self._finds = 0
         self.last_id = 0
         self.connected = False
         self.draining = False
@@ -83,6 +94,7 @@ class Hub:
 
     def join(self, subscriber: Subscriber) -> None:
         self._subscribers.setdefault(subscriber.topic, set()).add(subscriber)
+        self._said_s.setdefault(subscriber.topic, time.monotonic())
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self.run())
 
@@ -91,7 +103,7 @@ class Hub:
         if members is not None:
             members.discard(subscriber)
             if not members:
-                del self._subscribers[subscriber.topic]
+                del self._subscribers[subscriber.topic], self._said_s[subscriber.topic]
 
     def count(self) -> int:
         return sum(len(members) for members in self._subscribers.values())
@@ -174,6 +186,7 @@ class Hub:
         self._covers_s = self._clock()
         self._recent.clear()
         self._turn += 1
+        self._finds += 1
         for topic, members in self._subscribers.items():
             tail = self.greeting(topic, "resync")
             for member in list(members):
@@ -243,31 +256,60 @@ class Hub:
 
     async def _speak(self) -> None:
         """Send what has gathered, each tick; slower when sending itself takes long."""
-        beaten_s = time.monotonic()
+        gauged_s = 0.0
         while True:
             started_s = time.monotonic()
-            self.flush()
-            if started_s - beaten_s >= BEAT_S:
-                beaten_s = started_s
-                tail = b'"type":"beat",' + self.tail({"live": self.connected})
-                for member in self._everyone():
-                    member.tell(tail)
+            await self.flush()
+            if started_s - gauged_s >= GAUGE_S:
+                gauged_s = started_s
                 signals.recorder.gauge("socket", "odds", self.count())
             await asyncio.sleep(max(TICK_S, 2 * (time.monotonic() - started_s)))
 
-    def flush(self) -> None:
-        """Hand every topic's gathered changes to its sockets; about 10 us a socket."""
+    async def flush(self) -> None:
+        """Hand every topic's gathered changes to its sockets; about 12 us a socket.
+
+        Who was told nothing for BEAT_S is told that the line is alive.
+        """
         pending, self._pending = self._pending, {}
         refresh, self._refresh = self._refresh, set()
+        now_s = time.monotonic()
+        due: list[Due] = []
         for topic, changes in pending.items():
             if topic not in refresh:
                 tail = b'"type":"prices",' + self.tail({"prices": list(changes.values())})
-                for member in list(self._subscribers.get(topic, ())):
+                due.append(self._due(topic, now_s, changes, tail))
+        tail = b'"type":"refresh",' + self.tail({})
+        due += [self._due(topic, now_s, None, tail) for topic in refresh]
+        silent = [topic for topic, said_s in self._said_s.items() if now_s - said_s >= BEAT_S]
+        beat = b'"type":"beat",' + self.tail({"live": self.connected})
+        due += [self._due(topic, now_s, None, beat) for topic in silent]
+        await self._hand(due)
+
+    def _due(self, topic: Topic, now_s: float, changes: Changes | None, tail: bytes) -> Due:
+        members = list(self._subscribers.get(topic, ()))
+        if members:
+            self._said_s[topic] = now_s
+        return members, changes, tail
+
+    async def _hand(self, due: list[Due]) -> None:
+        """Let the loop have its turn now and then. Who joins meanwhile is told by the greeting.
+
+        When the bus is found anew meanwhile, everybody has been told to look anew, and what is
+        left is older than that.
+        """
+        finds = self._finds
+        number = 0
+        for members, changes, tail in due:
+            for member in members:
+                if changes is None:
+                    member.tell(tail)
+                else:
                     member.offer(changes, tail)
-        for topic in refresh:
-            tail = b'"type":"refresh",' + self.tail({})
-            for member in list(self._subscribers.get(topic, ())):
-                member.tell(tail)
+                number += 1
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                    if self._finds != finds:
+                        return
 
 
 _hub: Hub | None = None

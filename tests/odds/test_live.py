@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 import time
+from collections import Counter
 
 import pytest
 import uvicorn
@@ -14,11 +16,14 @@ import websockets
 from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from websockets.frames import Frame, Opcode
 
 from odds import live, live_hub
 from odds.conf import conf
 from odds.live_hub import Hub
+from odds.live_line import LineProtocol, text_frame
 from odds.live_messages import Change
 from odds.routing import websocket_urlpatterns
 from performance.core import stores
@@ -35,9 +40,7 @@ SPORT = "sport=soccer_epl"
 def server():
     """The address of a live node with the public sockets alone."""
     application = OwnOrigin(URLRouter(websocket_urlpatterns))
-    config = uvicorn.Config(
-        application, port=0, log_level="error", lifespan="off", ws="websockets-sansio"
-    )
+    config = uvicorn.Config(application, port=0, log_level="error", lifespan="off", ws=LineProtocol)
     node = uvicorn.Server(config)
     thread = threading.Thread(target=node.run, daemon=True)
     thread.start()
@@ -278,27 +281,49 @@ async def test_an_address_may_hold_only_so_many_sockets(server, monkeypatch):
     assert closed.value.rcvd.code == 4429
 
 
-class Consumer(live.OddsConsumer):
-    """A socket whose other end takes a frame only when the test lets it."""
+class Line:
+    """A connection that takes frames while it is open, or so many more."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self.topic = ("sport", "soccer_epl")
-        self._number = self._behind = self._heard = 0
-        self._pending, self._control = {}, []
-        self._frame = self._sender = None
-        self._sending_s = 0.0
-        self._address = ""
-        self.taken: list[dict] = []
-        self.gate = asyncio.Event()
-        self.code: int | None = None
+    def __init__(self):
+        self.room = 1_000_000
+        self.taken = []
+        self.aborted = False
 
-    async def send(self, text_data=None, bytes_data=None, close=False):
-        await self.gate.wait()
-        self.taken.append(json.loads(text_data))
+    def write(self, frame):
+        if not self.room:
+            return False
+        self.room -= 1
+        self.taken.append(json.loads(frame[frame.index(b"{") :]))
+        return True
 
-    async def close(self, code=None, reason=None):
-        self.code = code
+    def when_writable(self, call):
+        self._call = call
+
+    def take(self, frames):
+        self.room += frames
+        self._call()
+
+    def abort(self):
+        self.aborted = True
+
+
+class Ends:
+    """Where a socket's `websocket.close` goes; one that is stuck takes none."""
+
+    def __init__(self, *, stuck=False):
+        self.stuck = stuck
+        self.code = None
+
+    async def __call__(self, message):
+        if self.stuck:
+            await asyncio.Event().wait()
+        self.code = message["code"]
+
+
+def socket_of(hub, line, ends=None):
+    socket = live.OddsSocket(hub, ("sport", "soccer_epl"), line, ends or Ends())
+    line.when_writable(socket._catch_up)
+    return socket
 
 
 def prices(first, count, price=2.0):
@@ -309,78 +334,207 @@ def prices(first, count, price=2.0):
     return {one.key: one for one in found}
 
 
-def offer(hub, consumer, changes):
-    tail = b'"type":"prices",' + hub.tail({"prices": list(changes.values())})
-    consumer.offer(changes, tail)
+def offer(hub, socket, changes):
+    socket.offer(changes, b'"type":"prices",' + hub.tail({"prices": list(changes.values())}))
 
 
 async def test_a_slow_socket_holds_one_price_each_and_gets_the_newest():
-    hub = Hub()
-    slow = Consumer(hub)
+    hub, line = Hub(), Line()
+    slow = socket_of(hub, line)
+    line.room = 1
     for turn in range(200):
         offer(hub, slow, prices(0, 50, price=2 + turn / 100))
-        await asyncio.sleep(0)
     assert len(slow._pending) == 50
 
-    slow.gate.set()
-    await until(lambda: slow._sender is None)
-    assert len(slow.taken) == 2  # the frame that was under way, and all that came since
-    assert {one["p"] for one in slow.taken[1]["prices"]} == {2 + 199 / 100}
-    assert [frame["n"] for frame in slow.taken] == [0, 1]
+    line.take(10)
+    assert len(line.taken) == 2  # the frame that there was room for, and all that came since
+    assert {one["p"] for one in line.taken[1]["prices"]} == {2 + 199 / 100}
+    assert [frame["n"] for frame in line.taken] == [0, 1]
+    offer(hub, slow, prices(0, 1))
+    assert line.taken[2]["n"] == 2
+
+
+async def test_what_waits_goes_out_in_order_however_little_room_there_is_at_a_time():
+    hub, line = Hub(), Line()
+    slow = socket_of(hub, line)
+    line.room = 0
+    slow.tell(b'"type":"paused"}')
+    slow.tell(b'"type":"resync"}')
+    offer(hub, slow, prices(0, 1, price=3.0))
+    for _ in range(2):
+        line.take(1)
+        offer(hub, slow, prices(0, 1, price=4.0))
+    assert [frame["type"] for frame in line.taken] == ["paused", "resync"]
+
+    line.take(1)
+    assert [(frame["n"], frame["type"]) for frame in line.taken[2:]] == [(2, "prices")]
+    assert [one["p"] for one in line.taken[2]["prices"]] == [4.0]
 
 
 async def test_a_socket_too_far_behind_is_told_to_resync_then_closed_with_1013():
-    hub = Hub()
-    slow = Consumer(hub)
-    offer(hub, slow, prices(0, 1))
-    await asyncio.sleep(0)
-
+    hub, line, ends = Hub(), Line(), Ends()
+    slow = socket_of(hub, line, ends)
+    line.room = 0
     offer(hub, slow, prices(0, live.PENDING_LIMIT + 1))
     assert slow._pending == {}
-    slow.gate.set()
-    await until(lambda: slow._sender is None)
-    assert [frame["type"] for frame in slow.taken] == ["prices", "resync"] or [
-        frame["type"] for frame in slow.taken
-    ] == ["resync", "prices"]
+    line.take(10)
+    assert [frame["type"] for frame in line.taken] == ["resync"]
 
-    slow.gate.clear()
-    offer(hub, slow, prices(0, 1))
-    await asyncio.sleep(0)
+    line.room = 0
     for turn in range(live.RESYNCS_LIMIT):
         offer(hub, slow, prices(turn * 1000, live.PENDING_LIMIT + 1))
-    await until(lambda: slow.code)
-    assert slow.code == 1013
+    await until(lambda: ends.code)
+    assert ends.code == 1013
+    line.take(10)
+    assert len(line.taken) == 1  # nothing after the end
+
+
+async def test_a_socket_that_takes_nothing_for_a_minute_is_closed_with_1013(monkeypatch):
+    hub, line, ends = Hub(), Line(), Ends()
+    stuck = socket_of(hub, line, ends)
+    line.room = 0
+    offer(hub, stuck, prices(0, 1))
+    assert stuck._closing is None
+
+    monkeypatch.setattr(live, "STUCK_S", -1.0)
+    offer(hub, stuck, prices(0, 1))
+    await until(lambda: ends.code)
+    assert ends.code == 1013
+
+
+async def test_a_line_that_takes_not_even_the_end_is_cut(monkeypatch):
+    monkeypatch.setattr(live, "CLOSE_WITHIN_S", 0.01)
+    line = Line()
+    stuck = socket_of(Hub(), line, Ends(stuck=True))
+    stuck.leave(1012, "this node is being drained; connect again")
+
+    await until(lambda: line.aborted)
+
+
+async def test_a_browser_that_stops_reading_gets_the_newest_without_a_gap_once_it_reads(
+    server, monkeypatch
+):
+    monkeypatch.setattr(live_hub, "TICK_S", 0.005)
+    bare = socket.create_connection(server.split(":"))
+    bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    slow = await websockets.connect(
+        f"ws://{server}/ws/odds/?{SPORT}", origin=f"http://{server}", sock=bare,
+        compression=None, max_queue=1, open_timeout=30,
+    )  # fmt: skip
+    async with slow, connect(server) as quick:
+        await greeted(quick)
+        greeting = await hear(slow, "hello")
+        (members,) = live_hub._hub._subscribers.values()
+        turn = 0
+
+        async def tell_both():
+            nonlocal turn
+            turn += 1
+            publish(turn, *(change(2 + turn, outcome=f"{one:0200}") for one in range(300)))
+            await hear(quick, "prices")
+
+        async with asyncio.timeout(60):
+            while not any(member._pending for member in members):
+                await tell_both()
+        for _ in range(20):
+            await tell_both()
+        publish(turn + 1, change(9.75))
+        seen = [greeting]
+        while all(one["p"] != 9.75 for one in seen[-1].get("prices", ())):
+            seen.append(await hear(slow, "resync", "prices", "beat"))
+
+    assert [frame["n"] for frame in seen] == list(range(len(seen)))
+    assert len(seen) < turn  # what it had no room for was told in one
+
+
+@pytest.mark.parametrize("size", [0, 90, 97, 98, 125, 126, 5_000, 65_500, 65_536, 200_000])
+def test_a_frame_is_the_one_that_the_protocol_would_have_made(size):
+    tail = b'"type":"prices","filler":"' + b"x" * size + b'"}'
+    text = b'{"n":17,' + tail
+
+    assert text_frame(17, tail) == Frame(Opcode.TEXT, text).serialize(mask=False)
+
+
+async def test_a_server_without_lines_is_told_what_it_needs():
+    with pytest.raises(ImproperlyConfigured, match="uvicorn with --ws"):
+        await live.odds_socket({"type": "websocket", "extensions": {}}, None, None)
+
+
+class Heard:
+    """A socket of the hub's that notes what it is told."""
+
+    def __init__(self, topic=("sport", "soccer_epl")):
+        self.topic = topic
+        self.kinds = []
+
+    def tell(self, tail):
+        self.kinds.append(json.loads(b"{" + tail)["type"])
+
+    def offer(self, changes, tail):
+        self.kinds.append("prices")
+
+    def leave(self, code, reason):
+        self.kinds.append(code)
+
+
+async def test_only_who_was_told_nothing_for_a_while_hears_that_the_line_is_alive(monkeypatch):
+    monkeypatch.setattr(live_hub, "BEAT_S", 3_600.0)
+    hub, busy, quiet = Hub(), Heard(), Heard(("event", "e2"))
+    for one in (busy, quiet):
+        hub.join(one)
+    hub._task.cancel()
+    for topic in hub._said_s:
+        hub._said_s[topic] -= 3_600.0
+    hub.take(json.dumps({"id": 1, "changes": [change()]}).encode())
+    for _ in range(2):
+        await hub.flush()
+
+    assert (busy.kinds, quiet.kinds) == (["prices"], ["beat"])
+    hub.part(busy)
+    assert list(hub._said_s) == [quiet.topic]
+
+
+async def test_while_very_many_are_told_the_loop_has_its_turns():
+    hub, crowd = Hub(), [Heard() for _ in range(3 * live_hub.AT_ONCE)]
+    hub._subscribers = {crowd[0].topic: set(crowd)}
+    hub.take(json.dumps({"id": 1, "changes": [change()]}).encode())
+    seen = []
+    asyncio.get_running_loop().call_soon(lambda: seen.append(sum(len(o.kinds) for o in crowd)))
+    await hub.flush()
+
+    assert seen == [live_hub.AT_ONCE]
+    assert all(one.kinds == ["prices"] for one in crowd)
+
+
+async def test_prices_of_before_the_bus_was_found_anew_do_not_follow_the_resync():
+    hub, crowd = Hub(), [Heard() for _ in range(2 * live_hub.AT_ONCE)]
+    hub._subscribers = {crowd[0].topic: set(crowd)}
+    hub.take(json.dumps({"id": 1, "changes": [change()]}).encode())
+    asyncio.get_running_loop().call_soon(hub._find)
+    await hub.flush()
+
+    kinds = Counter(tuple(one.kinds) for one in crowd)
+    assert kinds == {
+        ("prices", "resync"): live_hub.AT_ONCE,
+        ("resync",): live_hub.AT_ONCE,
+    }
 
 
 async def test_while_the_bus_is_away_sockets_hear_so_and_are_resynced_when_it_is_back():
-    told = []
-
-    class Socket:
-        topic = ("sport", "soccer_epl")
-
-        def tell(self, tail):
-            told.append(json.loads(b"{" + tail)["type"])
-
-        def offer(self, changes, tail):
-            told.append("prices")
-
-        def leave(self, code, reason):
-            told.append(code)
-
     async def silent(reader, writer):
         writer.close()
 
     dead = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = dead.sockets[0].getsockname()[1]
-    hub, socket = Hub(url=f"redis://127.0.0.1:{port}/0"), Socket()
-    hub.join(socket)
-    await until(lambda: told)
-    assert set(told) == {"paused"}
+    hub, heard = Hub(url=f"redis://127.0.0.1:{port}/0"), Heard()
+    hub.join(heard)
+    await until(lambda: heard.kinds)
+    assert set(heard.kinds) == {"paused"}
 
     hub._url = settings.REDIS_URL
-    await until(lambda: "resync" in told)
+    await until(lambda: "resync" in heard.kinds)
     assert hub.connected
-    hub.part(socket)
+    hub.part(heard)
     hub._task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await hub._task

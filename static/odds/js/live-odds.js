@@ -11,7 +11,7 @@ import { calculator } from "./stakes.js";
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 10_000;
 const MOVE_JITTER_MS = 8_000; // a node that is drained sends all its sockets away at once
-const DEAF_MS = 40_000; // the server speaks at least each 15 s
+const DEAF_MS = 40_000; // the server is never silent for more than 15 s
 const POLL_MS = 10_000;
 const READ_AGAIN_MS = 2_000; // answers of before a change are given for 3 s at most
 const TOLD_WITHIN_S = 0.2; // a change is told so soon: an older answer may be without it
