@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
+from django.shortcuts import render
 from django.test import RequestFactory
 
 from odds import families
@@ -210,6 +211,27 @@ def amounts(page_text: str, name: str) -> list[Decimal]:
         Decimal(found.replace(",", ""))
         for found in re.findall(rf"data-{name}>(-?[\d,.]+)<", page_text)
     ]
+
+
+@pytest.mark.parametrize("edge", ["", "https://edge.example"])
+@pytest.mark.parametrize("code", [400, 403, 404, 500, 503])
+def test_a_page_of_an_error_is_drawn_where_static_files_were_never_built(
+    code, edge, settings, tmp_path
+):
+    settings.STATIC_ROOT = tmp_path
+    hashed = {"BACKEND": "performance.cdn.storage.HashedStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": hashed}
+    settings.PERFORMANCE = {**settings.PERFORMANCE, "CDN": {"base_url": edge}}
+
+    page = Page(render(None, f"{code}.html").content.decode())
+
+    assert page.mistakes == []
+    assert page.all("link", rel="stylesheet") == [
+        {"rel": "stylesheet", "href": "/static/odds/css/site.css"}
+    ]
+    assert page.all("a", href="/")
+    with pytest.raises(ValueError, match="Missing staticfiles manifest entry"):
+        render(None, "odds/base.html")  # a page of ours is not drawn without its style
 
 
 @pytest.mark.parametrize("bankroll", ["100", "99.95", "1000000", "7.77"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django import template
+from django.conf import settings
 from django.template.base import Parser, Token
 from django.templatetags.static import StaticNode, static
 from django.utils.html import escape, format_html, format_html_join
@@ -67,17 +68,34 @@ def modules(name: str) -> SafeString:
 
 
 @register.simple_tag
-def second_chance() -> SafeString:
+def second_chance(missing_ok: bool = False) -> SafeString:
     """The script that fetches from the origin what the edge did not give; nothing without an edge.
 
-    It comes from the origin itself, and before all that could fail.
+    It comes from the origin itself, and before all that could fail. `missing_ok` is for pages of
+    errors: nothing where it was not built either.
     """
     edge = services.edge_address()
     if not edge:
         return SafeString("")
-    return format_html(
-        '<script src="{}" data-edge="{}"></script>', services.origin_url(SCRIPT), edge
-    )
+    try:
+        url = services.origin_url(SCRIPT)
+    except ValueError:  # the manifest has no such name
+        if missing_ok:
+            return SafeString("")
+        raise
+    return format_html('<script src="{}" data-edge="{}"></script>', url, edge)
+
+
+@register.simple_tag
+def static_or_plain(name: str) -> str:
+    """`{% static %}` for pages of errors: the plain name where nothing was built.
+
+    A page that cannot say what went wrong, because something else did too, helps nobody.
+    """
+    try:
+        return static(name)
+    except ValueError:  # the manifest has no such name
+        return f"{settings.STATIC_URL}{name}"
 
 
 class OriginStaticNode(StaticNode):
