@@ -65,6 +65,7 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
             "waited": units.format_ms(node.get("queue_p95_ms")),
             "cpu": units.format_ratio(node["cpu_ratio"]),
             "memory": units.format_bytes(node["memory_bytes"] or None),
+            "build": node["build"][:7] or "–",
             "uptime": "–" if uptime_s is None else units.format_age(uptime_s),
         },
     }
@@ -86,8 +87,14 @@ def _kind(kind: str, known: dict[str, Any], nodes: list[dict[str, Any]]) -> dict
         "rate_per_s": queue.get("rate_per_s"),
         "wanted": verdict.get("count"),
         "reason": verdict.get("reason", ""),
+        "note": _note(verdict.get("reason", ""), len(of_kind) - len(mine)),
         "starting": verdict.get("starting", []),
     }
+
+
+def _note(reason: str, spare: int) -> str:
+    waits = {0: "", 1: "one waits as a spare"}.get(spare, f"{spare} wait as spares")
+    return "; ".join(part for part in (reason or "no verdict yet", waits) if part)
 
 
 def _decision(decision: Any) -> dict[str, Any]:

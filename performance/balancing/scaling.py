@@ -200,8 +200,9 @@ def _clamp(count: int, reason: str, policy: Policy) -> tuple[int, str]:
     if count < policy.minimum:
         return policy.minimum, f"{reason}; at least {policy.minimum}"
     if count > policy.ceiling:
-        why = "the database's connections" if policy.ceiling < policy.maximum else "the setting"
-        return policy.ceiling, f"{reason}; {why} allow {policy.ceiling}"
+        by_database = policy.ceiling < policy.maximum
+        why = "the database's connections allow" if by_database else "the setting allows"
+        return policy.ceiling, f"{reason}; {why} {policy.ceiling}"
     return count, reason
 
 

@@ -74,7 +74,9 @@ class Follower(threading.Thread):
                 self._follow(pool.get_connection(), pool.get_connection())
             except Away as error:
                 if self.hearing:
-                    logger.warning("Lost the cache server's push: %s. Memory is off.", error)
+                    logger.warning(
+                        "Lost the cache server's push: %s. Memory is off.", str(error).rstrip(".")
+                    )
             finally:
                 self._deaf()
                 if pool is not None:

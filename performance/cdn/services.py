@@ -207,8 +207,13 @@ def preview(tags: Iterable[str], urls: Iterable[str], *, everything: bool = Fals
     wanted_urls, wanted_tags = sorted(set(urls)), sorted(set(tags))
     ledger.check_targets(wanted_urls, wanted_tags)
     wanted = budget.within(edge.name, wanted_urls, wanted_tags)
-    what = f"{len(wanted.tags)} tags and {len(wanted.urls)} URLs at {edge.name}."
+    found = f"{_count(len(wanted.tags), 'tag')} and {_count(len(wanted.urls), 'URL')}"
+    what = f"{found} at {edge.name}."
     return f"{what} {wanted.note}".strip()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def read_back(paths: Iterable[str], purged_at: float) -> list[asking.ReadBack]:

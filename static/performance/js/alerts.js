@@ -19,7 +19,7 @@ const SILENCES = [
   { className: "nowrap", cell: (row) => row.ends_at },
   { className: "wraps", cell: (row) => row.reason },
   { cell: (row) => row.by || null },
-  { cell: (row) => row.can_end ? actLink("alerts.end_silence", { silence: row.id }, "End") : null },
+  { cell: (row) => row.can_end && may("silences", "maySilence") ? actLink("alerts.end_silence", { silence: row.id }, "End") : null },
 ];
 
 const WINDOWS = [
@@ -42,14 +42,20 @@ const EVENTS = [
   { cell: (row) => row.by || null },
 ];
 
+/** Whether the viewer may do this, as the server said with the table. */
+function may(table, what) {
+  return what in document.getElementById(table).dataset;
+}
+
 function acts(row) {
-  return element(
-    "span",
-    {},
-    row.can_acknowledge ? actLink("alerts.acknowledge", { rule: row.id }, "Acknowledge") : "",
-    " ",
-    actLink("alerts.silence", { rule: row.id, minutes: 60 }, "Silence 1 h"),
-  );
+  const offered = [];
+  if (row.can_acknowledge && may("rules", "mayAcknowledge")) {
+    offered.push(actLink("alerts.acknowledge", { rule: row.id }, "Acknowledge"));
+  }
+  if (may("rules", "maySilence")) {
+    offered.push(actLink("alerts.silence", { rule: row.id, minutes: 60 }, "Silence 1 h"));
+  }
+  return offered.length ? element("span", { className: "acts" }, ...offered) : null;
 }
 
 page({

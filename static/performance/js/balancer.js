@@ -24,7 +24,7 @@ function drawKind(kind) {
   bind(`${kind.kind}_up`, `${kind.up} of ${kind.nodes}`, {
     level: kind.nodes && kind.up === kind.nodes ? "good" : "warn",
   });
-  bind(`${kind.kind}_reason`, kind.reason || "no verdict yet");
+  bind(`${kind.kind}_note`, kind.note);
   bind(`${kind.kind}_load`, `${dash(kind.sessions)} of ${kind.slots}`);
   bind(`${kind.kind}_queue`, `${dash(kind.queued)} waiting, ${dash(kind.rate_per_s)} a second`);
 }
@@ -50,19 +50,19 @@ page({
         : "No node has announced itself.",
       columns: [
         { heading: true, className: "nowrap", cell: (node) => node.id },
-        { cell: (node) => badge(node.state, node.level) },
-        { className: "mono", cell: (node) => node.check || "–" },
-        { cell: (node) => meter(node.load_ratio) },
-        { className: "num", cell: (node) => `${dash(node.sessions)} / ${node.slots}` },
-        { className: "num", cell: (node) => format.ms(node.latency_ms) },
+        { className: "nowrap", cell: (node) => badge(node.state, node.level) },
+        { className: "mono narrow-hide", cell: (node) => node.check || "–" },
+        { className: "narrow-hide", cell: (node) => meter(node.load_ratio) },
+        { className: "num nowrap", cell: (node) => `${dash(node.sessions)} / ${node.slots}` },
+        { className: "num narrow-hide", cell: (node) => format.ms(node.latency_ms) },
         { className: "num narrow-hide", cell: (node) => format.ratio(node.cpu_ratio) },
         { className: "num narrow-hide", cell: (node) => format.bytes(node.memory_bytes) },
         { className: "num narrow-hide", cell: (node) => format.age(node.uptime_s) },
         { className: "num narrow-hide", cell: (node) => dash(node.errors) },
         { className: "num narrow-hide", cell: (node) => node.weight ?? 100 },
         { className: "num narrow-hide", cell: (node) => format.ms(node.queue_p95_ms) },
-        { className: "mono nowrap narrow-hide", cell: (node) => node.build || "–" },
-        { cell: acts },
+        { className: "mono nowrap narrow-hide", cell: (node) => node.texts.build },
+        { className: "stays", cell: acts },
       ],
     });
     table("#decisions", data.decisions, {
@@ -71,9 +71,9 @@ page({
       columns: [
         { className: "mono nowrap", cell: (decision) => decision.at },
         { cell: (decision) => decision.action },
-        { cell: (decision) => decision.what },
-        { className: "num", cell: (decision) => decision.change },
-        { cell: (decision) => decision.reason },
+        { className: "nowrap", cell: (decision) => decision.what },
+        { className: "num nowrap", cell: (decision) => decision.change },
+        { className: "wraps", cell: (decision) => decision.reason },
         { className: "narrow-hide", cell: (decision) => decision.by },
       ],
     });

@@ -306,6 +306,7 @@ def test_the_page_counts_a_spare_apart(machine, admin_client):
     web = admin_client.get("/admin/performance/balancer/").context["snapshot"]["kinds"][0]
 
     assert (web["nodes"], web["spare"], web["slots"]) == (2, 1, 128)
+    assert web["note"].endswith("; one waits as a spare")
 
 
 def test_a_cluster_keeps_none():

@@ -210,7 +210,7 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(edge, db, capsys):
 
     call_command("purge_cdn", "--tag", "a", "--url", "/b", "--dry-run")
 
-    assert "1 tags and 1 URLs at varnish" in capsys.readouterr().out
+    assert "1 tag and 1 URL at varnish" in capsys.readouterr().out
     assert edge.told == []
     assert not Purge.objects.exists()
 

@@ -93,6 +93,18 @@ def test_the_alerts_page_lists_the_rules(staff, moving, seeded):
     assert "API slow" in html
     assert "No alert has ever fired." in html
     assert "alerts.silence" not in html  # its own permission, which is not given
+    assert "data-may-" not in html  # by which the script knows it too
+
+
+@pytest.mark.django_db
+def test_what_a_viewer_may_do_with_alerts_is_told_to_the_script(staff, seeded, django_user_model):
+    ada = django_user_model.objects.get(username="ada")
+    ada.user_permissions.add(Permission.objects.get(codename="silence_alert"))
+    html = staff.get("/admin/performance/alerts/").content.decode()
+
+    assert html.count("data-may-silence") == 2  # of rules, and of silences
+    assert "data-may-acknowledge" not in html
+    assert "alerts.silence" in html
 
 
 def test_changes_hold_the_newest_second_and_no_series(moving):
