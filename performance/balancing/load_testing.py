@@ -6,7 +6,6 @@ and the page fits the law of `capacity` to it.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import math
 from collections.abc import Iterator, Mapping
@@ -54,7 +53,7 @@ def run_steps(
             host=host, port=port, users=count, every_s=every_s, seconds=seconds, paths=paths
         )
         try:
-            seen = asyncio.run(crowd(order))
+            seen = crowd(order)
         except OSError as error:
             raise BalancingError(
                 f"{count} users could not connect to {host}:{port}: {error}. Is the site up, and "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from pathlib import Path
@@ -113,12 +112,10 @@ def test_the_ramp_measures_each_step_and_the_capacity_follows(site):
 
 
 def test_a_server_that_refuses_is_counted_and_never_left_out(site):
-    found = asyncio.run(
-        crowd(
-            Order(
-                host="127.0.0.1", port=site.site.port, users=4, every_s=0.1, seconds=0.3,
-                paths={"/x" + "y" * 20_000: 1.0},
-            )
+    found = crowd(
+        Order(
+            host="127.0.0.1", port=site.site.port, users=4, every_s=0.1, seconds=0.3,
+            paths={"/x" + "y" * 20_000: 1.0},
         )
     )  # fmt: skip
 
