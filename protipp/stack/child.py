@@ -83,10 +83,10 @@ class Child:
     def give_share(self) -> None:
         """End its booting behind all others, because somebody waits for it now."""
         if self.pid is not None:
-            priority.restore(self.pid, nice=self._may_raise)
+            priority.set_number(self.pid, self.spec.nice, nice=self._may_raise)
 
     async def _boot_behind(self, pid: int) -> None:
-        priority.lower(pid, nice=self._may_raise)
+        priority.set_number(pid, priority.BEHIND, nice=self._may_raise)
         while self.pid == pid:
             if await self._waiting_for() is None:
                 self.give_share()

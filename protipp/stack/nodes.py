@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from protipp import env
+from protipp.stack import priority
 from protipp.stack.errors import StackError
 from protipp.stack.ports import free_port
 from protipp.stack.processes import Spec
@@ -45,6 +46,7 @@ def spec(kind: str, node_id: str, environment: Mapping[str, str], *, spare: bool
         cwd=env.BASE_DIR,
         waiting_for=answers("127.0.0.1", port),
         ready_within_s=READY_WITHIN_S,
+        nice=priority.NODES,
         behind=spare,
     )
 

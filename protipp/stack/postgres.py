@@ -22,6 +22,7 @@ from urllib.parse import quote
 import psutil
 import psycopg
 
+from protipp.stack import priority
 from protipp.stack.accounts import Account, server_account
 from protipp.stack.errors import StackError
 from protipp.stack.folders import own_folder, socket_folder
@@ -101,6 +102,7 @@ def spec(cluster: Cluster) -> Spec:
         argv=(str(cluster.programs / "bin" / "postgres"), "-D", str(cluster.data), *options),
         environment=ENVIRONMENT,
         account=cluster.account,
+        nice=priority.NODES,
         stop_signal=signal.SIGINT,  # fast: sessions are ended, data are written
         waiting_for=lambda: _waiting_for(cluster),
         drop=r"^LOG:  ",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from protipp.stack import priority
 from protipp.stack.accounts import Account
 from protipp.stack.errors import StackError
 
@@ -39,6 +40,8 @@ class Spec:
     ready_within_s: float = 30.0
     ready_line: str = ""
     """For a process that answers nobody: what its log says once it works; empty asks nothing."""
+    nice: int = 0
+    """How far it stands back where processors are wanted by several at once, by `priority`."""
     behind: bool = False
     """Whether it boots behind all others; once it answers it has its share like them."""
     drop: str = r"(?!)"  # finds nothing
@@ -94,11 +97,14 @@ def start(spec: Spec, log: Path) -> subprocess.Popen[bytes]:
 
 def run(spec: Spec, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
             spec.argv, stdout=output, stderr=subprocess.STDOUT, **popen_options(spec)
         )
     except OSError as error:
         raise failed(spec, str(error), "") from error
+    if spec.nice:
+        priority.set_number(process.pid, spec.nice)
+    return process
 
 
 def end(process: subprocess.Popen[bytes], stop_signal: signal.Signals, *, within_s: float) -> None:

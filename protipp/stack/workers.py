@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from protipp import env
+from protipp.stack import priority
 from protipp.stack.nodes import PROGRAMS
 from protipp.stack.processes import Spec
 
@@ -48,4 +49,5 @@ def _spec(name: str, argv: tuple[str, ...], environment: Mapping[str, str]) -> S
         argv=argv,
         environment={**environment, "PROTIPP_PROCESS": name, "PROTIPP_NODE_ID": name},
         cwd=env.BASE_DIR,
+        nice=priority.BEHIND,
     )

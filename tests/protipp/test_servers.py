@@ -16,6 +16,7 @@ import redis
 from django.db import connection
 
 from protipp.stack import postgres
+from protipp.stack.processes import Spec, end, run
 from protipp.stack.servers import Servers
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes accounts")
@@ -150,3 +151,17 @@ def test_a_pid_file_that_names_a_stranger_is_no_obstacle(tmp_path):
     finally:
         second.stop()
         subprocess.run(["rm", "-rf", str(local)], check=True)
+
+
+def test_what_works_behind_the_scenes_lets_others_go_first(tmp_path):
+    spec = Spec(name="behind", argv=("/bin/sleep", "60"), nice=7)
+    with (tmp_path / "log").open("ab") as output:
+        process = run(spec, output)
+    try:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == max(own, 7)
+        group = Path(f"/proc/{process.pid}/autogroup")
+        if group.exists():  # Linux, where sessions are scheduled as one
+            assert group.read_text().endswith("nice 7\n")
+    finally:
+        end(process, spec.stop_signal, within_s=5)
