@@ -77,7 +77,8 @@ class BalancingConf:
     proxy_cache: bool = True
     """False lets every answer come from a node, as a benchmark may want it."""
     micro_cache_s: int = 1
-    """How long the proxy keeps a public answer, whatever longer time the answer allows."""
+    """How often the proxy asks a node again for a public answer, whatever longer time the answer
+    allows. Who asks meanwhile gets the last one, for two seconds more at most where it may."""
 
     heartbeat_s: float = 1.0
     gone_after_s: float = 3.0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from performance.balancing import privilege, sorry
 from performance.balancing.conf import BalancingConf
 from performance.balancing.edge import to_edge
+from performance.balancing.proxy_cache import from_cache, into_cache, out_of_cache
 from performance.balancing.site import Site
 
 
@@ -26,7 +27,7 @@ def frontend(site: Site, options: BalancingConf) -> list[str]:
         *_limits(options),
         *_metrics(options),
         *_shared(site),
-        *_from_cache(site, options),  # before all that only a node needs to know
+        *from_cache(site, options),  # before all that only a node needs to know
         *_request_headers(site),
         *privilege.request_rules(site, options),
         "  use_backend live if { path_beg /ws/ /sse/ }",
@@ -34,7 +35,8 @@ def frontend(site: Site, options: BalancingConf) -> list[str]:
         "  use_backend web_panic if { nbsrv(web) lt 1 }",
         "  default_backend web",
         *privilege.response_rules(),
-        *_into_cache(site, options),
+        *into_cache(site, options),
+        *out_of_cache(site, options),
         *_response_headers(),
         "",
     ]
@@ -128,44 +130,6 @@ def _response_headers() -> list[str]:
         "if { var(txn.answer) json } { status 502 503 504 }",
         "  http-after-response set-header Cache-Control no-store "
         "if { status 429 502 503 504 } !{ res.hdr(Cache-Control) -m found }",
-    ]
-
-
-def _keeps(site: Site, options: BalancingConf) -> bool:
-    """Whether this proxy keeps answers: not where an edge does, which hears of purges."""
-    return options.proxy_cache and not site.edge
-
-
-def _from_cache(site: Site, options: BalancingConf) -> list[str]:
-    """Return the rules that answer from the cache.
-
-    They must stand here and not in the backend: a hit ends the frontend's part and skips the
-    backend's, where those who find a long queue are sent away. In one list the next rule would
-    still be asked, and a crowd would be refused what lies ready.
-    """
-    if not _keeps(site, options):
-        return []
-    return [
-        "  http-request cache-use assets if { var(txn.shared) -m bool } { var(txn.asset) -m bool }",
-        "  http-request cache-use micro if { var(txn.shared) -m bool } !{ var(txn.asset) -m bool }",
-        # A 304 cannot be stored, so a miss must be asked for whole, or nothing is ever kept.
-        "  http-request del-header If-None-Match if { var(txn.shared) -m bool }",
-        "  http-request del-header If-Modified-Since if { var(txn.shared) -m bool }",
-    ]
-
-
-def _into_cache(site: Site, options: BalancingConf) -> list[str]:
-    if not _keeps(site, options):
-        return []
-    public = (
-        "{ var(txn.shared) -m bool } { res.hdr(Cache-Control) -m sub public } "
-        "!{ res.hdr(Set-Cookie) -m found } !{ res.hdr(Vary) -i -m sub cookie }"
-    )
-    immutable = "{ res.hdr(Cache-Control) -m sub immutable }"
-    return [
-        f"  http-response cache-store assets if {public} {immutable} {{ var(txn.asset) -m bool }}",
-        f"  http-response cache-store micro if {public} !{{ var(txn.asset) -m bool }}",
-        '  http-response add-header Cache-Status "proxy; hit" if { res.cache_hit }',
     ]
 
 

@@ -24,6 +24,7 @@ from performance.balancing.frontend import (
     shedding,
 )  # fmt: skip
 from performance.balancing.nodes import Node, check_node
+from performance.balancing.proxy_cache import caches
 from performance.balancing.site import Site, refuse_unusable
 
 CHECK_TIMEOUT_S = 10
@@ -82,12 +83,13 @@ def server_words(node: Node, options: BalancingConf, *, panic: bool) -> str:
 
 
 def _frame(site: Site, options: BalancingConf) -> str:
-    threads = min(os.cpu_count() or 1, 4)
+    threads = min(max(1, (os.cpu_count() or 1) // 2), 4)  # the nodes have the other half
     return "\n".join(
         [
             *_global(site, options, threads),
             *_defaults(options),
-            *_caches(options),
+            *caches(options),
+            *_tables(),
             *frontend(site, options),
             *_stats(site),
             *edge_frame(site),
@@ -144,20 +146,8 @@ def _defaults(options: BalancingConf) -> list[str]:
     ]
 
 
-def _caches(options: BalancingConf) -> list[str]:
+def _tables() -> list[str]:
     return [
-        "cache micro",
-        "  total-max-size 32",
-        "  max-object-size 524288",
-        f"  max-age {options.micro_cache_s}",
-        "  process-vary on",
-        "",
-        "cache assets",
-        "  total-max-size 64",
-        "  max-object-size 2097152",
-        "  max-age 86400",
-        "  process-vary on",
-        "",
         "backend per_address",
         "  stick-table type ipv6 size 100k expire 60s "
         "store conn_cur,conn_rate(10s),http_req_rate(10s)",

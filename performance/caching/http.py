@@ -40,6 +40,10 @@ OWN_HEADERS = frozenset(
 )
 """What `answer` says itself, in lower case; every other header is Django's."""
 
+ENDED_GRACE_S = 2
+"""How long what an invalidation ended may be given beyond its second while the next is asked for;
+nothing at an edge, which hears of the invalidation."""
+
 _dates: cachebox.LRUCache[tuple[str, str], float | None] = cachebox.LRUCache(1024)
 """(family, ETag): of which Unix time the content is; None when it does not say."""
 
@@ -224,11 +228,11 @@ def _freshness(
     fresh_for_s = 0.0 if found.source == "outdated" else found.fresh_until_s - now_s
     edge_s = int(min(max(1.0, fresh_for_s), left_s))
     tags = " ".join(edge_tag(tag) for tag in family.tags_of(arguments))
-    stale_s = 0.0 if found.source == "outdated" else policy.stale_s
-    grace = _grace(stale_s, left_s, fresh_s)
+    ended = found.source == "outdated"
+    grace = _grace(min(ENDED_GRACE_S, policy.stale_s) if ended else policy.stale_s, left_s, fresh_s)
     headers = [("Cache-Control", f"public, max-age={fresh_s}{grace}")]
     if policy.strategy == "cdn":
-        grace = _grace(stale_s, left_s, edge_s)
+        grace = _grace(0.0 if ended else policy.stale_s, left_s, edge_s)
         headers.append(("CDN-Cache-Control", f"public, max-age={edge_s}{grace}"))
         headers.append(("Surrogate-Key", tags))
         headers.append(("Cache-Tag", tags.replace(" ", ",")))

@@ -16,7 +16,7 @@ def application(environ, start_response):
         return _answer(start_response, b"ok")
     _asked["count"] += 1
     turn = str(_asked["count"])
-    if path.startswith("/slow"):
+    if path.startswith(("/slow", "/lasting", "/brief")):
         time.sleep(float(environ["QUERY_STRING"] or 0.2))
     if path == "/held":  # until somebody asks this node for /release with the same query
         _gate(environ).wait(60)
@@ -28,6 +28,11 @@ def application(environ, start_response):
         return _answer(start_response, b"", [("X-Privileged", "staff"), ("X-Node", NODE)])
     if path.startswith("/public"):
         return _answer(start_response, _count(), [("Cache-Control", "public, max-age=30")])
+    if path.startswith("/lasting"):
+        lasting = "public, max-age=1, stale-while-revalidate=10, stale-if-error=50"
+        return _answer(start_response, _count(), [("Cache-Control", lasting)])
+    if path.startswith("/brief"):
+        return _answer(start_response, _count(), [("Cache-Control", "public, max-age=1")])
     if path.startswith("/private"):
         return _answer(start_response, _count(), [("Cache-Control", "private, max-age=30")])
     if path.startswith("/cookie"):
