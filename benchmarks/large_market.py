@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -99,13 +100,28 @@ def fill(*, prices: int = 1_000_000, days: int = DAYS) -> tuple[int, int]:
         cursor.execute(_PRICES, {})
         stored = cursor.rowcount
         cursor.execute("VACUUM (ANALYZE) odds_price")
+        _sheets(cursor)
         changes = sum(_day(back) for back in range(1, days + 1))
-        for table in ("odds_event", "odds_bookmaker", "odds_sport", "odds_pricechange"):
+        for table in (
+            "odds_event",
+            "odds_bookmaker",
+            "odds_sport",
+            "odds_sheet",
+            "odds_pricechange",
+        ):
             cursor.execute(f"VACUUM (ANALYZE) {table}")
         cursor.execute("CHECKPOINT")
         cursor.execute("RESET work_mem")
     _slip()
     return stored, changes
+
+
+def _sheets(cursor: Any) -> None:
+    """Write what ingest writes beside prices."""
+    from odds import sheets
+
+    cursor.execute("SELECT id, unnest(markets) FROM odds_event")
+    sheets.keep(cursor, cursor.fetchall())
 
 
 def titles() -> dict[str, str]:

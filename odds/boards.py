@@ -15,9 +15,8 @@ from django.db import connection
 
 from odds.compared import Compared, Read, fetch_json, read_compared
 from odds.comparing import Line, Table
+from odds.sheets import IN_PLAY_H, LISTED, reading
 
-IN_PLAY_H = 4
-"""No source says when a match ends, so it leaves the boards this long after its start."""
 PAGE_EVENTS = 40
 """Events on one page of a board."""
 EVENT_TABLES = 24
@@ -63,66 +62,11 @@ class SportRow(msgspec.Struct, frozen=True, gc=False):
     in_play_count: int
 
 
-# Each price becomes text in one pass and is grouped once; all else is done on a few rows in
-# `comparing`. json_build_array looks up the type of each argument of each row anew, concat_ws once;
-# what is not a number is quoted once a bookmaker and once a line. Conditions that do not apply are
-# left out of the text: of `parameter IS NULL OR …` a generic plan makes no index condition.
-_PRICED = """
-fresh AS MATERIALIZED (
-    SELECT s.id FROM shown s
-    WHERE (s.id, s.revision) NOT IN (
-        SELECT * FROM unnest(%(known_ids)s::bigint[], %(known_revisions)s::bigint[]))
-), books AS MATERIALIZED (
-    SELECT id, key, title, '[' || to_json(key)::text AS opened
-    FROM odds_bookmaker WHERE active {of_bookmakers}
-), lines AS (
-    SELECT p.event_id, p.market, p.outcome, p.point,
-        string_agg(concat_ws(',', b.opened, p.id, p.price,
-            date_part('epoch', coalesce(p.last_update, p.seen_at))::bigint,
-            date_part('epoch', p.changed_at)::bigint,
-            CASE WHEN p.suspended_at IS NULL THEN 'false]' ELSE 'true]' END), ',') AS offers
-    FROM fresh f
-    JOIN odds_price p ON p.event_id = f.id {of_market}
-    JOIN books b ON b.id = p.bookmaker_id
-    GROUP BY p.event_id, p.market, p.outcome, p.point
-), grouped AS (
-    SELECT event_id, string_agg(concat('[', to_json(market), ',', to_json(outcome), ',',
-        coalesce(point::text, 'null'), ',[', offers, ']]'), ',') AS lines
-    FROM lines GROUP BY event_id
-)
-SELECT concat('{{"as_of":', date_part('epoch', now()), ',"names":{{"bookmakers":',
-    coalesce((SELECT json_object_agg(key, title ORDER BY lower(title)) FROM books)::text, '{{}}'),
-    ',"sports":', coalesce((SELECT json_object_agg(key, title ORDER BY key) FROM odds_sport
-        WHERE key IN (SELECT sport_id FROM shown))::text, '{{}}'),
-    '}},"events":[', (
-        SELECT string_agg(concat('[', s.id, ',', s.revision,
-            CASE WHEN f.id IS NOT NULL THEN concat(',{{"id":', to_json(s.key),
-                ',"sport_key":', to_json(s.sport_id),
-                ',"commence_time":', date_part('epoch', s.commence_time)::bigint,
-                ',"date_only":', to_json(s.date_only), ',"home_team":', to_json(s.home_team),
-                ',"away_team":', to_json(s.away_team),
-                ',"first_seen_at":', date_part('epoch', s.first_seen_at),
-                ',"lines":[', g.lines, ']}}')
-            END, ']'), ',' ORDER BY s.commence_time, s.key)
-        FROM shown s LEFT JOIN fresh f ON f.id = s.id LEFT JOIN grouped g ON g.event_id = s.id
-    ), ']}}')
-"""
-
-_SHOWN = """
-SELECT e.id, e.revision, e.key, e.sport_id, e.commence_time, e.date_only, e.home_team,
-    e.away_team, e.first_seen_at
-FROM odds_event e
-"""
-
-_BOARD = f"""
-WITH shown AS MATERIALIZED (
-    {_SHOWN}
+_BOARD = f"""{LISTED}
     WHERE e.sport_id = %(sport)s
       AND e.commence_time > now() - make_interval(hours => %(in_play_h)s::int)
       AND %(market)s = ANY(e.markets)
-    ORDER BY e.commence_time, e.key LIMIT {PAGE_EVENTS} OFFSET %(offset)s::int
-), {_PRICED}
-"""
+    ORDER BY e.commence_time, e.key LIMIT {PAGE_EVENTS} OFFSET %(offset)s::int"""
 
 _TOTAL = """
 SELECT count(*) FROM odds_event e
@@ -131,7 +75,7 @@ WHERE e.sport_id = %(sport)s
   AND %(market)s = ANY(e.markets)
 """
 
-_EVENT = f"WITH shown AS MATERIALIZED ({_SHOWN} WHERE e.key = %(key)s), {_PRICED}"
+EVENT = f"{LISTED} WHERE e.key = %(key)s"
 
 # A source that names no group says it by the first part of its key.
 _GROUP = """coalesce(nullif(s."group", ''), CASE split_part(s.key, '_', 1)
@@ -171,11 +115,13 @@ def board(
     asked = ("board", sport, market, tuple(bookmakers), page)
     found = read_compared(
         asked,
-        _statement(_BOARD, of_market="AND p.market = %(market)s", bookmakers=bookmakers),
+        reading(_BOARD, of_bookmakers=bool(bookmakers), of_markets=True),
         {
             "sport": sport,
             "market": market,
+            "markets": [market],
             "bookmakers": list(bookmakers),
+            "most": PAGE_EVENTS,
             "in_play_h": IN_PLAY_H,
             "offset": (page - 1) * PAGE_EVENTS,
         },
@@ -199,8 +145,8 @@ def event(key: str, *, bookmakers: Sequence[str] = ()) -> Board:
     """
     found = read_compared(
         ("event", key, tuple(bookmakers)),
-        _statement(_EVENT, of_market="", bookmakers=bookmakers),
-        {"key": key, "bookmakers": list(bookmakers)},
+        reading(EVENT, of_bookmakers=bool(bookmakers), of_markets=False),
+        {"key": key, "bookmakers": list(bookmakers), "most": 1},
         most=EVENT_TABLES,
     )
     return _board(*found, total=len(found[1]))
@@ -231,14 +177,6 @@ def near_events(key: str, *, limit: int = 3) -> list[str]:
             [begin, begin + chr(0x10FFFF), limit],
         )
         return [row[0] for row in cursor.fetchall()]
-
-
-def _statement(sql: str, *, of_market: str, bookmakers: Sequence[str]) -> str:
-    """Fill in the conditions that apply: four texts in all, so that each stays prepared."""
-    return sql.format(
-        of_market=of_market,
-        of_bookmakers="AND key = ANY(%(bookmakers)s::text[])" if bookmakers else "",
-    )
 
 
 def _board(found: Read, compared: list[Compared], *, total: int) -> Board:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Set
 from typing import Any, NamedTuple
 
 import msgspec
@@ -91,19 +91,25 @@ def fetch_json(sql: str, parameters: Mapping[str, Any], *, may_be_late: bool = F
     return on_replica(read) if may_be_late else read(connection)
 
 
+def read(sql: str, parameters: Mapping[str, Any], known: Known[Any]) -> Read:
+    """Run a statement of `sheets.reading`: events, and the prices of those that are not known."""
+    return _decode(fetch_json(sql, {**parameters, **known.as_parameters()}))
+
+
 def read_compared(
     asked: Hashable, sql: str, parameters: Mapping[str, Any], *, most: int
 ) -> tuple[Read, list[Compared]]:
     """Read what has moved since `asked` was asked last, and return all of it, compared."""
     known = held.get(asked)
-    found = _decode(fetch_json(sql, {**parameters, **known.as_parameters()}))
+    found = read(sql, parameters, known)
     if known.events and bytes(found.names) != known.names:  # who is active has changed, or a title
         known = Known(b"", {})
-        found = _decode(fetch_json(sql, {**parameters, **known.as_parameters()}))
+        found = read(sql, parameters, known)
+    active = found.decoded_names().bookmakers.keys()
     parts = {
         row.number: known.events[row.number]
         if row.read is None
-        else Kept(row.revision, _compare(row.read, most))
+        else Kept(row.revision, _compare(row.read, active, most))
         for row in found.events
     }
     compared = [kept.part for kept in parts.values()]
@@ -111,18 +117,28 @@ def read_compared(
     return found, compared
 
 
-def _compare(read: ReadEvent, most: int) -> Compared:
+def _compare(read: ReadEvent, active: Set[str], most: int) -> Compared:
     # A plan gives them in any order, and the same prices must make the same bytes.
     read.lines.sort(key=lambda line: (line.market, line.outcome, line.point or 0.0))
     for line in read.lines:
         line.offers.sort(key=_number)
     offers = [offer for line in read.lines for offer in line.offers]
+    quoting = frozenset(offer.bookmaker for offer in offers)
+    if not quoting <= active:  # a sheet has all of them; few are ever switched off
+        lines = [_of_these(line, active) for line in read.lines]
+        kept = msgspec.structs.replace(read, lines=[line for line in lines if line.offers])
+        return _compare(kept, active, most)
     moved_s = max((offer.changed_at for offer in offers), default=0)
     return Compared(
         read=read,
         tables=tables(read.lines, read.home_team, read.away_team, most=most),
-        quoting=frozenset(offer.bookmaker for offer in offers),
+        quoting=quoting,
         confirmed_at=sorted(offer.confirmed_at for offer in offers if not offer.suspended),
         recorded_s=(read.first_seen_at - DAY_S, moved_s + DAY_S),
         offers=len(offers),
     )
+
+
+def _of_these(line: Line, bookmakers: Set[str]) -> Line:
+    offers = [offer for offer in line.offers if offer.bookmaker in bookmakers]
+    return msgspec.structs.replace(line, offers=offers)

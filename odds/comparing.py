@@ -24,7 +24,7 @@ class Offer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """When the bookmaker last confirmed it, by the provider; when we last saw it where nobody
     says."""
     changed_at: int
-    suspended: bool
+    suspended: bool = False
 
 
 class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):

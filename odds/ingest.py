@@ -24,6 +24,7 @@ from odds import (
     outbox,
     partitions,
     refusals,
+    sheets,
 )
 from odds.conf import OddsConf, conf
 from odds.ingest_keys import Keys
@@ -85,6 +86,7 @@ def _store(batch: Batch, checked: Checked, at: datetime, options: OddsConf) -> I
         refused = checked.refused + keys.refused
         done = _write(cursor, keys, at, options)
         failpoints.reach("after_merge")
+        _keep_sheets(cursor, keys, at)
         moved = openings.recompute(done.touched, at=at)
         outbox_id = None
         if done.inserted or done.changed or done.withdrawn or moved:
@@ -156,6 +158,23 @@ def _merge(cursor: Any, keys: Keys, at: datetime, most_changes: int) -> Outcome:
         touched=touched,
         changes=changes,
     )
+
+
+def _keep_sheets(cursor: Any, keys: Keys, at: datetime) -> None:
+    """Write the sheets of the markets that this batch is about, of the events that boards show.
+
+    Those too that it only confirmed: a board says when. What was refused or came too late costs
+    time and nothing else.
+    """
+    over = {key for key, event in keys.events.items() if sheets.is_over(event.commence_time, at=at)}
+    ids = {key: event.id for key, event in keys.events.items() if key not in over}
+    markets = {
+        (ids[quote.event_key], quote.market)
+        for quotes in (keys.quotes, keys.withdrawn)
+        for quote in quotes
+        if quote.event_key in ids
+    }
+    sheets.keep(cursor, markets, over=[keys.events[key].id for key in over - keys.new])
 
 
 def _remember_to_tell(

@@ -66,7 +66,9 @@ _REVISED = (
     "revision = greatest(e.revision + 1, (extract(epoch FROM clock_timestamp()) * 1e6)::bigint)"
 )
 
+# The sheets of a corrected event say the same, and are of its new revision.
 CORRECT_EVENTS = f"""
+WITH corrected AS (
 UPDATE odds_event e
 SET commence_time = given.commence_time, date_only = given.date_only,
     home_team = given.home_team, away_team = given.away_team, {_REVISED}
@@ -74,6 +76,9 @@ FROM unnest(
     %s::text[], %s::timestamptz[], %s::boolean[], %s::text[], %s::text[]
 ) AS given (key, commence_time, date_only, home_team, away_team)
 WHERE e.key = given.key
+RETURNING e.id, e.revision
+)
+UPDATE odds_sheet s SET revision = c.revision FROM corrected c WHERE s.event_id = c.id
 """
 
 ADD_SPORTS = """

@@ -93,8 +93,8 @@ class Price(models.Model):
     """The current price of one outcome at one bookmaker; updated in place.
 
     Only the unique key is indexed, so that an update of the price stays on its page (HOT). Whoever
-    writes one raises its event's `revision`, or readers go on with what they hold, and adds to its
-    `markets`.
+    writes one raises its event's `revision`, or readers go on with what they hold, adds to its
+    `markets`, and writes its `Sheet` anew or deletes it.
     """
 
     # Without constraints in the database: ingest has just locked the event and read the bookmaker
@@ -130,6 +130,27 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"{self.market} {self.outcome} {self.price}"
+
+
+class Sheet(models.Model):
+    """The prices of one market of an event as the JSON that readers take; see `odds.sheets`.
+
+    Deleting one is always right: readers then make it from the prices.
+    """
+
+    pk = models.CompositePrimaryKey("event_id", "market")
+    event = models.ForeignKey(
+        Event, models.CASCADE, related_name="sheets", db_index=False, db_constraint=False
+    )
+    market = models.CharField(max_length=64)
+    revision = models.BigIntegerField(help_text="The event's, as it was written.")
+    lines = models.TextField(
+        help_text="[market, outcome, point, [[bookmaker, price's id, price, confirmed at, "
+        "changed at, suspended?], …]], …"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.event_id} {self.market} at {self.revision}"
 
 
 class PriceChange(models.Model):

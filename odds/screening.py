@@ -15,25 +15,18 @@ from typing import Any
 
 import msgspec
 
+from odds import comparing
 from odds.books import reader_of
 from odds.quotes import DRAW
 
 NEAR = 1 + 1e-6
 """Sums of inverses up to here are looked at exactly: floats are off by far less."""
 
-_LINES = """
-SELECT concat('[', string_agg(concat('[', event_id, ',', to_json(market), ',', to_json(outcome),
-    ',', coalesce(abs(point)::text, 'null'), ',[', offers, ']]'), ','), ']')
-FROM (
-    SELECT p.event_id, p.market, p.outcome, p.point,
-        string_agg(concat_ws(',', '[' || p.bookmaker_id, p.price || ']'), ',') AS offers
-    FROM odds_price p
-    JOIN unnest(%s::bigint[], %s::text[]) AS asked (event_id, market)
-        ON p.event_id = asked.event_id AND p.market = asked.market
-    JOIN odds_bookmaker b ON b.id = p.bookmaker_id
-    WHERE b.active AND p.suspended_at IS NULL AND coalesce(p.last_update, p.seen_at) >= %s
-    GROUP BY p.event_id, p.market, p.outcome, p.point
-) lines
+_SHEETS = """
+SELECT concat('[', (SELECT coalesce(json_agg(key), '[]') FROM odds_bookmaker WHERE active),
+    ',[', string_agg(concat('[', s.event_id, ',[', s.lines, ']]'), ','), ']]')
+FROM odds_sheet s JOIN unnest(%s::bigint[], %s::text[]) AS asked (event_id, market)
+    ON s.event_id = asked.event_id AND s.market = asked.market
 """
 
 
@@ -43,20 +36,43 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
     outcome: str
     distance: float | None
     """The point without its sign: home -0.5 and away +0.5 stand against each other."""
-    offers: list[tuple[int, float]]
-    """(bookmaker's number, price)"""
+    offers: list[tuple[str, float]]
+    """(bookmaker, price)"""
 
 
-_decode = msgspec.json.Decoder(list[Line]).decode
+_decode = msgspec.json.Decoder(tuple[list[str], list[tuple[int, list[comparing.Line]]]]).decode
 
 
 def possible(cursor: Any, asked: list[tuple[int, str]], oldest: datetime) -> list[tuple[int, str]]:
-    """Return those of the (event, market) that must be looked at exactly; one query."""
-    cursor.execute(_LINES, [[one[0] for one in asked], [one[1] for one in asked], oldest])
-    markets: dict[tuple[int, str], list[Line]] = defaultdict(list)
-    for line in _decode(cursor.fetchone()[0]):
-        markets[line.event_id, line.market].append(line)
-    return [place for place, lines in markets.items() if may_hold(place[1], lines)]
+    """Return those of the (event, market) that must be looked at exactly; one query.
+
+    Those too of which there is no sheet to look at.
+    """
+    cursor.execute(_SHEETS, [[one[0] for one in asked], [one[1] for one in asked]])
+    active, found = _decode(cursor.fetchone()[0])
+    books, oldest_s = frozenset(active), int(oldest.timestamp())
+    seen: set[tuple[int, str]] = set()
+    near = []
+    for event_id, lines in found:
+        place = (event_id, lines[0].market)
+        seen.add(place)
+        if may_hold(place[1], [_on_offer(event_id, line, books, oldest_s) for line in lines]):
+            near.append(place)
+    return near + [place for place in asked if place not in seen]
+
+
+def _on_offer(event_id: int, line: comparing.Line, books: frozenset[str], oldest_s: int) -> Line:
+    return Line(
+        event_id,
+        line.market,
+        line.outcome,
+        None if line.point is None else abs(line.point),
+        [
+            (offer.bookmaker, offer.price)
+            for offer in line.offers
+            if offer.confirmed_at >= oldest_s and not offer.suspended and offer.bookmaker in books
+        ],
+    )
 
 
 def may_hold(market: str, lines: Iterable[Line]) -> bool:

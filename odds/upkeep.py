@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-from odds import ingest_sql, openings, outbox, partitions, refusals
+from odds import ingest_sql, openings, outbox, partitions, refusals, sheets
 from odds.conf import conf
 
 QUOTED_BY = """
@@ -74,8 +74,10 @@ def _tell(
 
 
 def maintain(*, now: datetime | None = None) -> Kept:
-    """Make the coming days of history, drop the old ones, and forget old refusals."""
+    """Make the coming days of history, drop the old ones; forget old refusals and sheets."""
     at = now or datetime.now(UTC)
     made, dropped = partitions.maintain(now=at)
     deleted = refusals.forget_older_than(conf().refused_days, now=at)
+    with connection.cursor() as cursor:
+        sheets.forget(cursor, at=at)
     return Kept(made, dropped, deleted)

@@ -11,7 +11,7 @@ from django.db import connection
 
 from odds import answers, boards, history, opportunities
 
-LARGE = ("odds_event", "odds_price", "odds_pricechange")
+LARGE = ("odds_event", "odds_price", "odds_pricechange", "odds_sheet")
 SPORT = "sport_7"
 
 FILL = """
@@ -28,16 +28,19 @@ FROM odds_event e, odds_bookmaker b, (VALUES ('H'), ('Draw'), ('A')) o (outcome)
 WHERE e.id % 3 = 0;
 UPDATE odds_event e SET markets = '{h2h}'
 WHERE EXISTS (SELECT FROM odds_price p WHERE p.event_id = e.id);
+INSERT INTO odds_sheet (event_id, market, revision, lines)
+SELECT id, 'h2h', 0, '["h2h","H",null,[["book1",1,2.5,0,0]]]' FROM odds_event
+WHERE markets = '{h2h}' AND id % 6 = 0;
 INSERT INTO odds_pricechange (price_id, recorded_at, event_id, price)
 SELECT id, now(), event_id, price FROM odds_price;
 ANALYZE odds_event; ANALYZE odds_price; ANALYZE odds_bookmaker; ANALYZE odds_sport;
-ANALYZE odds_pricechange
+ANALYZE odds_pricechange; ANALYZE odds_sheet
 """
 
 
 @pytest.fixture(scope="module")
 def large(django_db_setup, django_db_blocker):
-    """72,000 prices in 6,000 events: enough that reading an index is what the planner wants."""
+    """72,000 prices in 6,000 events, half of them with sheets: indexes are what a plan wants."""
     with django_db_blocker.unblock():
         from odds import partitions
 
@@ -53,7 +56,7 @@ def large(django_db_setup, django_db_blocker):
         yield key
         with connection.cursor() as cursor:
             cursor.execute(
-                "TRUNCATE odds_pricechange, odds_price, odds_opportunity, odds_event, "
+                "TRUNCATE odds_pricechange, odds_price, odds_sheet, odds_opportunity, odds_event, "
                 "odds_bookmaker, odds_sport"
             )
             cursor.execute("SET statement_timeout TO DEFAULT")
