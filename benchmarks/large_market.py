@@ -142,6 +142,7 @@ def _day(back: int) -> int:
             f"ALTER TABLE {partitions.TABLE} ATTACH PARTITION {table} "
             f"FOR VALUES FROM ('{day} 00:00+00') TO ('{after} 00:00+00')"
         )
+    partitions.settle(day)
     return changes
 
 

@@ -14,7 +14,7 @@ from odds import v4
 from odds.boards import EVENT
 from odds.compared import Row, read
 from odds.held import Held, Kept, Known
-from odds.sheets import IN_PLAY_H, LISTED, reading
+from odds.sheets import ALL_MARKETS, IN_PLAY_H, LISTED, THESE_MARKETS, reading
 
 MAX_EVENTS = 500
 UPCOMING = "upcoming"
@@ -22,7 +22,7 @@ UPCOMING_EVENTS = 8
 """The Odds API's `upcoming`: what is in play, and the next eight of all sports."""
 UPCOMING_IN_PLAY = 92
 """Of those in play, the ones that began last: so `upcoming` has at most a hundred events."""
-EVENTS_A_STATEMENT = 50
+EVENTS_A_STATEMENT = 25
 """What is not held is read in parts of this many events, so that none takes the server long."""
 HELD_BYTES = 16_000_000
 """Events as JSON that a process keeps."""
@@ -53,7 +53,7 @@ def event_odds(key: str, *, bookmakers: Sequence[str] = ()) -> bytes:
 
     One query. Decimal odds and ISO times.
     """
-    statement = reading(EVENT, of_bookmakers=bool(bookmakers), of_markets=False)
+    statement = reading(EVENT, markets=ALL_MARKETS, of_bookmakers=bool(bookmakers))
     parameters = {"key": key, "bookmakers": list(bookmakers)}
     return _answer(
         ("event", key, tuple(bookmakers)), statement, parameters, v4.Form(), priced=False
@@ -103,7 +103,7 @@ def odds(
     listed = f"{LISTED} WHERE {' '.join(which)} {_FIRST}"
     return _answer(
         ("odds", *((name, str(value)) for name, value in asked.items()), form),
-        reading(listed, of_bookmakers=bool(bookmakers), of_markets=True),
+        reading(listed, markets=THESE_MARKETS, of_bookmakers=bool(bookmakers)),
         asked,
         form,
         priced=True,

@@ -15,7 +15,7 @@ from django.db import connection
 
 from odds.compared import Compared, Read, fetch_json, read_compared
 from odds.comparing import Line, Table
-from odds.sheets import IN_PLAY_H, LISTED, reading
+from odds.sheets import ALL_MARKETS, IN_PLAY_H, LISTED, ONE_MARKET, reading
 
 PAGE_EVENTS = 40
 """Events on one page of a board."""
@@ -115,11 +115,10 @@ def board(
     asked = ("board", sport, market, tuple(bookmakers), page)
     found = read_compared(
         asked,
-        reading(_BOARD, of_bookmakers=bool(bookmakers), of_markets=True),
+        reading(_BOARD, markets=ONE_MARKET, of_bookmakers=bool(bookmakers)),
         {
             "sport": sport,
             "market": market,
-            "markets": [market],
             "bookmakers": list(bookmakers),
             "most": PAGE_EVENTS,
             "in_play_h": IN_PLAY_H,
@@ -145,7 +144,7 @@ def event(key: str, *, bookmakers: Sequence[str] = ()) -> Board:
     """
     found = read_compared(
         ("event", key, tuple(bookmakers)),
-        reading(EVENT, of_bookmakers=bool(bookmakers), of_markets=False),
+        reading(EVENT, markets=ALL_MARKETS, of_bookmakers=bool(bookmakers)),
         {"key": key, "bookmakers": list(bookmakers), "most": 1},
         most=EVENT_TABLES,
     )
@@ -181,7 +180,7 @@ def near_events(key: str, *, limit: int = 3) -> list[str]:
 
 def _board(found: Read, compared: list[Compared], *, total: int) -> Board:
     names = found.decoded_names()
-    quoting = frozenset().union(*(one.quoting for one in compared))
+    quoting = frozenset().union(*[one.quoting for one in compared])
     # Runs that are in order already: sorting them is little more than merging them.
     confirmed_at = sorted([at for one in compared for at in one.confirmed_at])
     return Board(

@@ -69,6 +69,8 @@ class Compared(NamedTuple):
 
 _decode = msgspec.json.Decoder(Read).decode
 _number = operator.attrgetter("price_id")
+_bookmaker = operator.attrgetter("bookmaker")
+_changed_at = operator.attrgetter("changed_at")
 HELD_OFFERS = 100_000
 """Compared prices that a process keeps, about 200 bytes each."""
 held: Held[Compared] = Held(HELD_OFFERS)
@@ -118,22 +120,22 @@ def read_compared(
 
 
 def _compare(read: ReadEvent, active: Set[str], most: int) -> Compared:
-    # A plan gives them in any order, and the same prices must make the same bytes.
-    read.lines.sort(key=lambda line: (line.market, line.outcome, line.point or 0.0))
-    for line in read.lines:
-        line.offers.sort(key=_number)
     offers = [offer for line in read.lines for offer in line.offers]
-    quoting = frozenset(offer.bookmaker for offer in offers)
+    quoting = frozenset(map(_bookmaker, offers))
     if not quoting <= active:  # a sheet has all of them; few are ever switched off
         lines = [_of_these(line, active) for line in read.lines]
         kept = msgspec.structs.replace(read, lines=[line for line in lines if line.offers])
         return _compare(kept, active, most)
-    moved_s = max((offer.changed_at for offer in offers), default=0)
+    # A plan gives them in any order, and the same prices must make the same bytes.
+    read.lines.sort(key=lambda line: (line.market, line.outcome, line.point or 0.0))
+    for line in read.lines:
+        line.offers.sort(key=_number)
+    moved_s = max(map(_changed_at, offers), default=0)
     return Compared(
         read=read,
         tables=tables(read.lines, read.home_team, read.away_team, most=most),
         quoting=quoting,
-        confirmed_at=sorted(offer.confirmed_at for offer in offers if not offer.suspended),
+        confirmed_at=sorted([offer.confirmed_at for offer in offers if not offer.suspended]),
         recorded_s=(read.first_seen_at - DAY_S, moved_s + DAY_S),
         offers=len(offers),
     )

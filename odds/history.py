@@ -14,14 +14,13 @@ import msgspec
 
 from odds.compared import fetch_json
 from odds.comparing import Line
+from odds.partitions import SETTLED_S
 
 MAX_CHANGES = 4_000
 """The newest changes of an event, in the asked time, that are looked at: of all prices together."""
 MAX_POINTS = 120
 """The newest points of one price."""
 DAY_S = 86_400
-SETTLED_S = 3_600
-"""So long after a day's end no batch writes into it any more."""
 
 
 class Series(msgspec.Struct, frozen=True):

@@ -18,8 +18,14 @@ logger = logging.getLogger(__name__)
 
 TABLE = "odds_pricechange"
 NAME = re.compile(rf"{TABLE}_(\d{{4}})(\d\d)(\d\d)")
+SETTLED = "_settled"
+"""How the index of a settled day ends."""
 LOCK = 0x0DD5_0001
 """Advisory: two processes that make the same day follow each other."""
+SETTLED_S = 3_600
+"""So long after a day's end no batch writes into it any more."""
+MOST_SETTLED = 14
+"""Days that one run settles, newest first: each takes a second for a million changes."""
 _made: set[date] = set()
 """Days that this process knows to be there, so that ingest need not ask."""
 
@@ -88,7 +94,9 @@ def existing() -> set[date]:
 
 
 def maintain(*, now: datetime) -> tuple[list[date], list[date]]:
-    """Make the days ahead and drop the old ones; returns (made, dropped). Run twice is right.
+    """Make the days ahead, drop the old ones, settle those that are over: (made, dropped).
+
+    Run twice is right.
 
     Drops nothing when the database's clock and ours differ by more than an hour: a clock that
     jumped ahead must not cost a year of history.
@@ -101,13 +109,56 @@ def maintain(*, now: datetime) -> tuple[list[date], list[date]]:
         logger.error("No old partition was dropped: our clock and the database's differ by > 1 h")
         return made, []
     oldest = today - timedelta(days=options.history_days)
-    dropped = sorted(day for day in existing() if day < oldest)
+    days = existing()
+    dropped = sorted(day for day in days if day < oldest)
     for day in dropped:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '2s'")
             cursor.execute(f"DROP TABLE IF EXISTS {name_of(day)}")
     _made.clear()
+    over = {day for day in days.difference(dropped) if day < settled_until(now)}
+    for day in sorted(over - settled(), reverse=True)[:MOST_SETTLED]:
+        settle(day)
     return made, dropped
+
+
+def settled_until(now: datetime) -> date:
+    """Return the first day of which something may still be recorded."""
+    return (now.astimezone(UTC) - timedelta(seconds=SETTLED_S)).date()
+
+
+def settle(day: date) -> None:
+    """Give a day that is over the index that answers for an event by itself. Run twice is right.
+
+    The changes of an event lie between those of all others, so that without it each is read from a
+    page of its own. A day that still fills goes without: there it would cost each batch more than
+    it spares the few who ask. It serves once the day was vacuumed, which it asks for.
+    """
+    name = name_of(day)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(
+            f"ALTER TABLE {name} SET (autovacuum_vacuum_insert_threshold = 0, "
+            "autovacuum_vacuum_insert_scale_factor = 0)"
+        )
+        cursor.execute(
+            f"CREATE INDEX IF NOT EXISTS {name}{SETTLED} ON {name} (event_id, recorded_at) "
+            "INCLUDE (price_id, price)"
+        )
+
+
+def settled() -> set[date]:
+    """Return the days that are settled."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_index x ON x.indrelid = i.inhrelid "
+            "JOIN pg_class c ON c.oid = x.indexrelid WHERE i.inhparent = %s::regclass",
+            [TABLE],
+        )
+        names = [row[0].removesuffix(SETTLED) for row in cursor if row[0].endswith(SETTLED)]
+    matches = [NAME.fullmatch(name) for name in names]
+    return {date(*map(int, match.groups())) for match in matches if match}
 
 
 def _clocks_agree(now: datetime) -> bool:

@@ -74,26 +74,36 @@ FROM odds_event e
 # never older.
 _NEWEST = """coalesce((
         SELECT max(coalesce((SELECT t.revision FROM odds_sheet t
-            WHERE t.event_id = l.id AND t.market = m.market), l.revision))
-        FROM unnest(l.markets) m (market) WHERE m.market = ANY(%(markets)s::text[])
+            WHERE t.event_id = l.id AND t.market = m.market), l.revision)) {markets}
     ), l.revision)"""
 
+ALL_MARKETS = "FROM unnest({event}.markets) m (market)"
+THESE_MARKETS = f"{ALL_MARKETS} WHERE m.market = ANY(%(markets)s::text[])"
+ONE_MARKET = "FROM (VALUES (%(market)s::text)) m (market)"
+"""For `listed` whose events all have it."""
 
-def reading(listed: str, *, of_bookmakers: bool, of_markets: bool) -> str:
+
+def reading(listed: str, *, markets: str, of_bookmakers: bool) -> str:
     """Return the statement that reads the events of `listed` for `compared.Read`.
 
-    `listed` selects the columns of `LISTED`. Parameters: known_ids and known_revisions, what is
-    held already; most, of the others so many are read, soonest first; bookmakers and markets where
-    they are asked for. Conditions that do not apply are left out of the text: of `parameter IS
-    NULL OR …` a generic plan makes no index condition. Nor does it know how many events there are:
-    each is taken to its text by itself, and nothing is joined that could be joined anew for each.
+    `listed` selects the columns of `LISTED`, `markets` is one of the three above. Parameters:
+    known_ids and known_revisions, what is held already; most, of the others so many are read,
+    soonest first; market, markets and bookmakers where they are asked for.
+
+    Conditions that do not apply are left out of the text: of `parameter IS NULL OR …` a generic
+    plan makes no index condition. Nor does it know how many events there are: each is taken to its
+    text by itself, and nothing is joined that could be joined anew for each.
     """
-    of_these = "WHERE m.market = ANY(%(markets)s::text[])" if of_markets else ""
+    newest = (
+        "l.revision"
+        if markets == ALL_MARKETS
+        else _NEWEST.format(markets=markets.format(event="l"))
+    )
     books = "AND key = ANY(%(bookmakers)s::text[])" if of_bookmakers else ""
     return f"""
 WITH {_BOOKS}, listed AS MATERIALIZED ({listed}
 ), shown AS MATERIALIZED (
-    SELECT l.*, {_NEWEST if of_markets else "l.revision"} AS newest FROM listed l
+    SELECT l.*, {newest} AS newest FROM listed l
 ), marked AS (
     SELECT s.*, (s.id, s.newest) IN (
         SELECT * FROM unnest(%(known_ids)s::bigint[], %(known_revisions)s::bigint[])) AS known
@@ -117,7 +127,7 @@ SELECT concat('{{"as_of":', date_part('epoch', now()), ',"names":{{"bookmakers":
                 SELECT string_agg(coalesce((SELECT t.lines FROM odds_sheet t
                     WHERE t.event_id = c.id AND t.market = m.market),
                     {_lines("c.id", "m.market")}), ',')
-                FROM unnest(c.markets) m (market) {of_these}
+                {markets.format(event="c")}
             ), ']}}')
         END, ']'), ',' ORDER BY c.commence_time, c.key)
         FROM counted c

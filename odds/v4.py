@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from odds.compared import Names, ReadEvent
-from odds.comparing import Line
+from odds.comparing import Line, Offer
 
+_Rank = tuple[str, float, int]
+"""Market; point, -inf where it has none; home and Over, away and Under, then whatever there is."""
 _MILLION = 1_000_000
 """Prices are stored with six places, so that whole millionths are exact."""
 
@@ -26,16 +28,14 @@ class Form(NamedTuple):
     date_format: Literal["iso", "unix"] = "iso"
 
 
-class _Outcome(NamedTuple):
-    """One price at one bookmaker; they stand in the order of the first four."""
+class _Quoted:
+    """What one bookmaker offers in one market."""
 
-    point: float
-    """-inf where the market has none."""
-    place: int
-    """Home and Over, away and Under, then whatever there is."""
-    price: float
-    json: str
-    confirmed_at: int
+    __slots__ = ("newest", "outcomes")
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+        self.newest = 0
 
 
 class Writer:
@@ -71,38 +71,52 @@ class Writer:
             f'"away_team":{away},"bookmakers":[{books}]}}'
         ).encode()
 
-    def _quoted(self, read: ReadEvent) -> dict[str, dict[str, list[_Outcome]]]:
-        """Return what is on offer, by bookmaker and market."""
+    def _quoted(self, read: ReadEvent) -> dict[str, dict[str, _Quoted]]:
+        """Return what is on offer, by bookmaker and market, the markets in their order."""
         places = {read.away_team: 1, "Under": 1, read.home_team: 0, "Over": 0}
-        quoted: dict[str, dict[str, list[_Outcome]]] = defaultdict(lambda: defaultdict(list))
-        prices, books = self._prices, self._books
+        ranks: dict[_Rank, list[Line]] = defaultdict(list)
         for line in read.lines:
-            market = line.market
             point = -math.inf if line.point is None else line.point
-            place = places.get(line.outcome, 2)
-            opened, closed = _around(line)
-            for offer in line.offers:
-                if offer.suspended or offer.bookmaker not in books:
-                    continue
-                price = offer.price
-                text = f"{opened}{prices[price]}{closed}"
-                quoted[offer.bookmaker][market].append(
-                    _Outcome(point, place, price, text, offer.confirmed_at)
-                )
+            ranks[line.market, point, places.get(line.outcome, 2)].append(line)
+        quoted: dict[str, dict[str, _Quoted]] = {}
+        for market, *rank in sorted(ranks):
+            self._take(ranks[market, *rank], market, quoted)
         return quoted
 
-    def _book(self, opened: str, markets: dict[str, list[_Outcome]]) -> str:
-        newest, parts = 0, []
-        for market in sorted(markets):
-            outcomes = markets[market]
-            outcomes.sort()
-            at = max([one.confirmed_at for one in outcomes])
-            newest = max(newest, at)
-            texts = ",".join([one.json for one in outcomes])
-            parts.append(
-                f'{{"key":{_json(market)},"last_update":{self._times[at]},"outcomes":[{texts}]}}'
-            )
+    def _take(self, lines: list[Line], market: str, quoted: dict[str, dict[str, _Quoted]]) -> None:
+        """Add what is on offer in lines of one rank: there, the lower price comes first."""
+        books, prices = self._books, self._prices
+        for offer, opened, closed in _offers(lines):
+            bookmaker = offer.bookmaker
+            if offer.suspended or bookmaker not in books:
+                continue
+            markets = quoted.get(bookmaker)
+            if markets is None:
+                markets = quoted[bookmaker] = {}
+            found = markets.get(market)
+            if found is None:
+                found = markets[market] = _Quoted()
+            found.outcomes.append(f"{opened}{prices[offer.price]}{closed}")
+            if offer.confirmed_at > found.newest:
+                found.newest = offer.confirmed_at
+
+    def _book(self, opened: str, markets: dict[str, _Quoted]) -> str:
+        parts = [
+            f'{{"key":{_json(market)},"last_update":{self._times[one.newest]},'
+            f'"outcomes":[{",".join(one.outcomes)}]}}'
+            for market, one in markets.items()
+        ]
+        newest = max([one.newest for one in markets.values()])
         return f'{opened}{self._times[newest]},"markets":[{",".join(parts)}]}}'
+
+
+def _offers(lines: list[Line]) -> Iterable[tuple[Offer, str, str]]:
+    """Return each offer with what stands before and after its price."""
+    if len(lines) == 1:
+        opened, closed = _around(lines[0])
+        return [(offer, opened, closed) for offer in lines[0].offers]
+    several = [(offer, *_around(line)) for line in lines for offer in line.offers]
+    return sorted(several, key=lambda one: (one[0].price, one[1]))
 
 
 class _Texts(dict[float, str]):

@@ -113,6 +113,36 @@ def test_upkeep_makes_a_week_ahead_and_drops_what_is_too_old():
     assert made
 
 
+def test_upkeep_settles_the_days_that_are_over_once_and_no_day_that_still_fills():
+    now = datetime.now(UTC)
+    yesterday = now.date() - timedelta(days=1)
+    for day in (yesterday, now.date()):
+        partitions.ensure(day)
+    change(at(yesterday))
+
+    within_the_hour = at(now.date(), 0) + timedelta(seconds=partitions.SETTLED_S - 1)
+    assert partitions.settled_until(within_the_hour) == yesterday
+    partitions.maintain(now=now)
+    if now.hour:
+        assert partitions.settled() == {yesterday}
+    partitions.settle(yesterday)
+    partitions.settle(yesterday)
+
+    assert partitions.settled() == {yesterday}
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute(
+            f"VACUUM (ANALYZE) {partitions.name_of(yesterday)}"  # as autovacuum does in its time
+        )
+        cursor.execute(
+            "EXPLAIN SELECT price_id, recorded_at, price FROM odds_pricechange "
+            f"WHERE event_id = 1 AND recorded_at < '{now.date()}' AND recorded_at >= '{yesterday}'"
+        )
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan")
+    assert f"Index Only Scan using {partitions.name_of(yesterday)}_settled" in plan
+
+
 def test_a_clock_that_jumped_ahead_drops_nothing(caplog):
     today = datetime.now(UTC)
     partitions.ensure(today.date())
