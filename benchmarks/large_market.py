@@ -100,7 +100,7 @@ def fill(*, prices: int = 1_000_000, days: int = DAYS) -> tuple[int, int]:
         cursor.execute(_PRICES, {})
         stored = cursor.rowcount
         cursor.execute("VACUUM (ANALYZE) odds_price")
-        _sheets(cursor)
+        _kept(cursor)
         changes = sum(_day(back) for back in range(1, days + 1))
         for table in (
             "odds_event",
@@ -116,10 +116,12 @@ def fill(*, prices: int = 1_000_000, days: int = DAYS) -> tuple[int, int]:
     return stored, changes
 
 
-def _sheets(cursor: Any) -> None:
-    """Write what ingest writes beside prices."""
-    from odds import sheets
+def _kept(cursor: Any) -> None:
+    """Write what ingest writes beside events and prices."""
+    from odds import calendars, sheets
 
+    cursor.execute("SELECT key FROM odds_sport")
+    calendars.keep(cursor, [row[0] for row in cursor.fetchall()])
     cursor.execute("SELECT id, unnest(markets) FROM odds_event")
     sheets.keep(cursor, cursor.fetchall())
 

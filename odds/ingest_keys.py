@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
 
-from odds import ingest_sql
+from odds import calendars, ingest_sql
 from odds.quote_checks import Checked, Refusal
 from odds.quotes import Batch, EventInfo, Quote
 
@@ -55,7 +55,7 @@ def prepare(cursor: Any, batch: Batch, checked: Checked) -> Keys:
     """Upsert sports, bookmakers and events, and lock the events until COMMIT.
 
     Five statements, six when the database's events must be corrected, seven with new sports or
-    bookmakers, whatever the batch's size.
+    bookmakers, two more when coming events are new or put off, whatever the batch's size.
     """
     given = {event.key: event for event in checked.events}
     named = {quote.event_key for quote in (*checked.quotes, *checked.withdrawn)}
@@ -66,7 +66,10 @@ def prepare(cursor: Any, batch: Batch, checked: Checked) -> Keys:
         cursor, [_row(event) for event in given.values()] + [_stored(e) for e in others.values()]
     )
     events = _read_events(cursor, given.keys() | others.keys())
-    _correct(cursor, given, events)
+    corrected = _correct(cursor, given, events)
+    moved = {events[key].sport_id for key in corrected}
+    added = {events[key].sport_id for key in new if calendars.counts(events[key].commence_time)}
+    calendars.keep(cursor, moved | added)
     quotes, refused = _known(checked.quotes, events)
     withdrawn, also_refused = _known(checked.withdrawn, events)
     withdrawn = [quote for quote in withdrawn if quote.bookmaker_key in bookmakers]
@@ -116,10 +119,10 @@ def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * width
 
 
-def _correct(cursor: Any, given: dict[str, EventInfo], stored: dict[str, StoredEvent]) -> None:
+def _correct(cursor: Any, given: dict[str, EventInfo], stored: dict[str, StoredEvent]) -> list[str]:
     """Write what a source now says otherwise: a match that was put off, a name that was corrected.
 
-    Its sport stays: a key names one event of one competition.
+    Its sport stays: a key names one event of one competition. Returns the keys of those.
     """
     wrong = []
     for key, event in given.items():
@@ -130,6 +133,7 @@ def _correct(cursor: Any, given: dict[str, EventInfo], stored: dict[str, StoredE
             stored[key] = StoredEvent(known.id, key, known.sport_id, *row[2:])
     if wrong:
         cursor.execute(ingest_sql.CORRECT_EVENTS, _columns(wrong, 5))
+    return [row[0] for row in wrong]
 
 
 def _bookmakers(cursor: Any, batch: Batch, named: set[str]) -> dict[str, int]:

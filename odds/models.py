@@ -53,6 +53,8 @@ class Bookmaker(models.Model):
 
 
 class Event(models.Model):
+    """A match, or whatever else is bet on. Who adds or moves one keeps its sport's `Calendar`."""
+
     key = models.CharField(max_length=32, unique=True, help_text="The public id, 32 hex digits.")
     sport = models.ForeignKey(
         Sport,
@@ -87,6 +89,21 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.home_team} – {self.away_team}" if self.away_team else self.key
+
+
+class Calendar(models.Model):
+    """When the coming and running events of a sport begin; see `odds.calendars`.
+
+    Deleting one is always right: the sport's events are counted then.
+    """
+
+    sport = models.OneToOneField(
+        Sport, models.CASCADE, primary_key=True, related_name="calendar", db_constraint=False
+    )
+    begins = ArrayField(models.DateTimeField(), help_text="Sorted; some may be over meanwhile.")
+
+    def __str__(self) -> str:
+        return f"{self.sport_id}: {len(self.begins)} events"
 
 
 class Price(models.Model):

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from odds import answers, boards, compared
 from odds.held import Held, Kept, Known
-from odds.models import Bookmaker, Event, Price, Sheet, Sport
+from odds.models import Bookmaker, Calendar, Event, Price, Sheet, Sport
 from odds.quotes import DRAW
 
 from . import market
@@ -58,6 +58,7 @@ def answers_now():
     board = msgspec.structs.replace(boards.board("soccer_epl", market="h2h"), as_of=0)
     totals = msgspec.structs.replace(boards.board("soccer_epl", market="totals"), as_of=0)
     return [
+        json.loads(boards.sports()),
         msgspec.to_builtins(board),
         msgspec.to_builtins(totals),
         msgspec.to_builtins(msgspec.structs.replace(boards.event(first), as_of=0)),
@@ -114,7 +115,7 @@ class Steps:
 
     def put_off(self):
         number = self.chance.randrange(EVENTS)
-        self.send(events=[market.event(number, hours=1 + 20 * self.chance.random())])
+        self.send(events=[market.event(number, hours=20 * self.chance.random() - 2)])
 
     def rename(self):
         number = self.chance.randrange(EVENTS)
@@ -144,6 +145,7 @@ def test_read_with_what_is_held_everything_is_as_if_it_were_read_anew(seed):
 
         with transaction.atomic():
             Sheet.objects.all().delete()  # then all is read from the prices themselves
+            Calendar.objects.all().delete()
             forget()
             assert read_anew == answers_now()
             transaction.set_rollback(True)
