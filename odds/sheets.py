@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 IN_PLAY_H = 4
 """No source says when a match ends, so it leaves the boards this long after its start."""
@@ -69,21 +69,37 @@ FROM odds_event e
 """
 """The columns that `reading` wants of the events that an answer is of."""
 
-# The revision of an answer's part is that of the newest of its sheets, so that a move in another
-# market makes nobody read it anew. Where a sheet is missing the event's stands for it, which is
-# never older.
-_NEWEST = """coalesce((
-        SELECT max(coalesce((SELECT t.revision FROM odds_sheet t
-            WHERE t.event_id = l.id AND t.market = m.market), l.revision)) {markets}
-    ), l.revision)"""
 
-ALL_MARKETS = "FROM unnest({event}.markets) m (market)"
-THESE_MARKETS = f"{ALL_MARKETS} WHERE m.market = ANY(%(markets)s::text[])"
-ONE_MARKET = "FROM (VALUES (%(market)s::text)) m (market)"
+class Markets(NamedTuple):
+    """Which markets of the events are read, as the parts of the statement that differ."""
+
+    shown: str
+    lines: str
+
+
+def _several(condition: str) -> Markets:
+    sheet = "SELECT t.lines FROM odds_sheet t WHERE t.event_id = c.id AND t.market = m.market"
+    return Markets(
+        "SELECT l.*, l.revision AS newest FROM listed l",
+        f"""(SELECT string_agg(coalesce(({sheet}), {_lines("c.id", "m.market")}), ',')
+            FROM unnest(c.markets) m (market) {condition})""",
+    )
+
+
+ALL_MARKETS = _several("")
+THESE_MARKETS = _several("WHERE m.market = ANY(%(markets)s::text[])")
+# A sheet has a revision of its own, so that a move in another market makes nobody read it anew.
+# Where it is missing the event's stands for it, which is never older. Only for one market: of a
+# list of hundreds of events, looking for the newest of several costs more than it spares.
+ONE_MARKET = Markets(
+    """SELECT l.*, coalesce(t.revision, l.revision) AS newest, t.lines
+    FROM listed l LEFT JOIN odds_sheet t ON t.event_id = l.id AND t.market = %(market)s""",
+    f"coalesce(c.lines, {_lines('c.id', '%(market)s')})",
+)
 """For `listed` whose events all have it."""
 
 
-def reading(listed: str, *, markets: str, of_bookmakers: bool) -> str:
+def reading(listed: str, *, markets: Markets, of_bookmakers: bool) -> str:
     """Return the statement that reads the events of `listed` for `compared.Read`.
 
     `listed` selects the columns of `LISTED`, `markets` is one of the three above. Parameters:
@@ -94,16 +110,10 @@ def reading(listed: str, *, markets: str, of_bookmakers: bool) -> str:
     plan makes no index condition. Nor does it know how many events there are: each is taken to its
     text by itself, and nothing is joined that could be joined anew for each.
     """
-    newest = (
-        "l.revision"
-        if markets == ALL_MARKETS
-        else _NEWEST.format(markets=markets.format(event="l"))
-    )
     books = "AND key = ANY(%(bookmakers)s::text[])" if of_bookmakers else ""
     return f"""
 WITH {_BOOKS}, listed AS MATERIALIZED ({listed}
-), shown AS MATERIALIZED (
-    SELECT l.*, {newest} AS newest FROM listed l
+), shown AS MATERIALIZED ({markets.shown}
 ), marked AS (
     SELECT s.*, (s.id, s.newest) IN (
         SELECT * FROM unnest(%(known_ids)s::bigint[], %(known_revisions)s::bigint[])) AS known
@@ -123,12 +133,8 @@ SELECT concat('{{"as_of":', date_part('epoch', now()), ',"names":{{"bookmakers":
             ',"commence_time":', date_part('epoch', c.commence_time)::bigint,
             ',"date_only":', to_json(c.date_only), ',"home_team":', to_json(c.home_team),
             ',"away_team":', to_json(c.away_team),
-            ',"first_seen_at":', date_part('epoch', c.first_seen_at), ',"lines":[', (
-                SELECT string_agg(coalesce((SELECT t.lines FROM odds_sheet t
-                    WHERE t.event_id = c.id AND t.market = m.market),
-                    {_lines("c.id", "m.market")}), ',')
-                {markets.format(event="c")}
-            ), ']}}')
+            ',"first_seen_at":', date_part('epoch', c.first_seen_at), ',"lines":[',
+            {markets.lines}, ']}}')
         END, ']'), ',' ORDER BY c.commence_time, c.key)
         FROM counted c
     ), ']}}')
