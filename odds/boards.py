@@ -24,6 +24,9 @@ EVENT_TABLES = 24
 """Lines of one market on an event's page; alternate lines can be many."""
 
 
+DAY_S = 86_400
+
+
 class BoardEvent(msgspec.Struct, frozen=True, gc=False):
     id: str
     sport_key: str
@@ -33,11 +36,16 @@ class BoardEvent(msgspec.Struct, frozen=True, gc=False):
     home_team: str
     away_team: str
     in_play: bool
-    recorded_s: tuple[float, float]
-    """Between which seconds of the Unix epoch its history was recorded, with a day to spare."""
+    first_seen_at: float
     tables: list[Table]
     lines: list[Line]
     """All of it as it was read, the lines too for which there is no table."""
+
+    @property
+    def recorded_s(self) -> tuple[float, float]:
+        """Between which seconds of the Unix epoch its history was recorded, a day to spare."""
+        moved_s = max((offer.changed_at for line in self.lines for offer in line.offers), default=0)
+        return self.first_seen_at - DAY_S, moved_s + DAY_S
 
 
 class Board(msgspec.Struct, frozen=True, gc=False):
@@ -177,7 +185,6 @@ def near_events(key: str, *, limit: int = 3) -> list[str]:
 def _board(found: Read, compared: list[Compared], *, total: int) -> Board:
     names = found.decoded_names()
     quoting = frozenset().union(*[one.quoting for one in compared])
-    # Runs that are in order already: sorting them is little more than merging them.
     confirmed_at = sorted([at for one in compared for at in one.confirmed_at])
     return Board(
         as_of=found.as_of,
@@ -194,7 +201,7 @@ def _board(found: Read, compared: list[Compared], *, total: int) -> Board:
                 home_team=one.read.home_team,
                 away_team=one.read.away_team,
                 in_play=one.read.commence_time <= found.as_of,
-                recorded_s=one.recorded_s,
+                first_seen_at=one.read.first_seen_at,
                 tables=one.tables,
                 lines=one.read.lines,
             )

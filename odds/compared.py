@@ -14,8 +14,6 @@ from odds.comparing import Line, Table, tables
 from odds.held import Held, Kept, Known
 from performance.queries.services import on_replica
 
-DAY_S = 86_400
-
 
 class ReadEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as the statement gives it, before its prices are compared."""
@@ -62,15 +60,13 @@ class Compared(NamedTuple):
     tables: list[Table]
     quoting: frozenset[str]
     confirmed_at: list[int]
-    """Of all prices on offer, oldest first."""
-    recorded_s: tuple[float, float]
+    """Of all prices on offer."""
     offers: int
 
 
 _decode = msgspec.json.Decoder(Read).decode
 _number = operator.attrgetter("price_id")
 _bookmaker = operator.attrgetter("bookmaker")
-_changed_at = operator.attrgetter("changed_at")
 HELD_OFFERS = 100_000
 """Compared prices that a process keeps, about 200 bytes each."""
 held: Held[Compared] = Held(HELD_OFFERS)
@@ -130,13 +126,11 @@ def _compare(read: ReadEvent, active: Set[str], most: int) -> Compared:
     read.lines.sort(key=lambda line: (line.market, line.outcome, line.point or 0.0))
     for line in read.lines:
         line.offers.sort(key=_number)
-    moved_s = max(map(_changed_at, offers), default=0)
     return Compared(
         read=read,
         tables=tables(read.lines, read.home_team, read.away_team, most=most),
         quoting=quoting,
-        confirmed_at=sorted([offer.confirmed_at for offer in offers if not offer.suspended]),
-        recorded_s=(read.first_seen_at - DAY_S, moved_s + DAY_S),
+        confirmed_at=[offer.confirmed_at for offer in offers if not offer.suspended],
         offers=len(offers),
     )
 

@@ -117,7 +117,7 @@ def _books(market: str, lines: Iterable[Line]) -> Iterator[tuple[int, list[float
             yield 2, _bests((line.outcome, line.offers) for line in group)
 
 
-def _bests(outcomes: Iterable[tuple[str, list[tuple[int, float]]]]) -> list[float]:
+def _bests(outcomes: Iterable[tuple[str, list[tuple[str, float]]]]) -> list[float]:
     bests: dict[str, float] = {}
     for outcome, offers in outcomes:
         if offers:

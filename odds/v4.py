@@ -79,8 +79,8 @@ class Writer:
             point = -math.inf if line.point is None else line.point
             ranks[line.market, point, places.get(line.outcome, 2)].append(line)
         quoted: dict[str, dict[str, _Quoted]] = {}
-        for market, *rank in sorted(ranks):
-            self._take(ranks[market, *rank], market, quoted)
+        for rank in sorted(ranks):
+            self._take(ranks[rank], rank[0], quoted)
         return quoted
 
     def _take(self, lines: list[Line], market: str, quoted: dict[str, dict[str, _Quoted]]) -> None:
@@ -120,6 +120,8 @@ def _offers(lines: list[Line]) -> Iterable[tuple[Offer, str, str]]:
 
 
 class _Texts(dict[float, str]):
+    """What stands for each number in the JSON, each made once."""
+
     def __init__(self, make: Callable[[float], str]) -> None:
         super().__init__()
         self._make = make
