@@ -81,7 +81,9 @@ def test_upkeep_forgets_the_sheets_of_events_that_are_over_or_gone():
     Event.objects.filter(key=market.key(0)).update(commence_time=long_ago)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM odds_sheet WHERE market = 'spreads'")
-        cursor.execute("INSERT INTO odds_sheet VALUES (0, 'h2h', 1, '[]')")
+        cursor.execute(
+            "INSERT INTO odds_sheet (event_id, market, revision, lines) VALUES (0, 'h2h', 1, '')"
+        )
     assert Sheet.objects.count() == 3 * 2 + 1
 
     maintain()
