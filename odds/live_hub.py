@@ -41,7 +41,7 @@ SILENCE_S = 30.0
 """The bus answers a ping within this, or counts as away."""
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
 AT_ONCE = 200
-"""Sockets that are told in one go, about 2 ms; then the loop answers who else asks."""
+"""Sockets that are told in one go, about 3 ms; then the loop answers who else asks."""
 
 Topic = tuple[str, str]
 
@@ -266,7 +266,7 @@ class Hub:
             await asyncio.sleep(max(TICK_S, 2 * (time.monotonic() - started_s)))
 
     async def flush(self) -> None:
-        """Hand every topic's gathered changes to its sockets; about 12 us a socket.
+        """Hand every topic's gathered changes to its sockets; about 14 us a socket.
 
         Who was told nothing for BEAT_S is told that the line is alive.
         """
