@@ -1,4 +1,4 @@
-"""Jinja2 for what has a thousand cells; the frames around it stay Django's."""
+"""Jinja2 for what repeats on a page, a board's thousand cells first; frames stay Django's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from django.utils import dateformat
 
 from odds.templatetags import odds_format
 
+FILTERS = (
+    "age", "handicap", "margin", "market", "money", "percent", "point", "price", "quoter_title",
+    "until",
+)  # fmt: skip
+
 
 def environment(**options: Any) -> jinja2.Environment:
     """Return the environment that settings.TEMPLATES names, with the filters of our pages."""
     found = jinja2.Environment(**options)
-    for name in ("age", "handicap", "margin", "market", "point", "price"):
+    for name in FILTERS:
         found.filters[name] = getattr(odds_format, name)
     found.filters["moment"] = _moment
     found.globals["offer_cells"] = odds_format.offer_cells
