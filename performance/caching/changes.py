@@ -1,6 +1,7 @@
 """How often a family's values really change: each refresh is held against the value before it.
 
 What an invalidation ended is not compared: that change was told. What is found here, no tag told.
+One refresh a second and family is compared, since a page takes as long to compare as to draw.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+COMPARED_EVERY_S = 1.0
+
 
 def note(family: Family[..., Any], before: Envelope | None, found: Found) -> None:
-    """Count one refresh, and whether it found another value. Costs one decoding; never raises."""
-    if before is None:
+    """Count a refresh, and whether it found another value. Costs one decoding; never raises."""
+    if before is None or 0 <= found.created_s - family.compared_s < COMPARED_EVERY_S:
         return
+    family.compared_s = found.created_s
     try:
         old = family.codec.hold(before.payload)
     except msgspec.MsgspecError:

@@ -84,6 +84,8 @@ class Family(Generic[P, T]):
         """Start with an empty memory and counters at 0, as a forked process must."""
         self.memory = Memory(max_bytes=conf().memory_bytes, max_entries=self._memory_entries)
         self.counts = Counts()
+        self.compared_s = 0.0
+        """When a refresh was last held against the value before it; Unix time."""
         self.places = threading.BoundedSemaphore(self.parallel)
         self.budget = Budget(self.name, conf().namespace, self._entries or conf().entries)
         self.budget.follow(self.policy)

@@ -103,14 +103,16 @@ def test_refreshes_are_compared_and_only_untold_changes_counted(fake):
     moving()  # stale: refreshed behind, the same
     fake.settle()
     value[0] = "b"
+    fake.advance(2)
     moving.refresh()
+    moving.refresh()  # within the same second: not compared
     value[0] = "c"
     cache.invalidate("moving")
     moving()  # told: a miss, nothing to compare
     counts = moving.counts
 
     assert (counts.compared, counts.changed) == (2, 1)
-    assert counts.compared_ms == 11_000
+    assert counts.compared_ms == 13_000
     assert counts.outdated == 1
 
 
