@@ -32,6 +32,7 @@ from protipp.stack.processes import die_with_parent
 ROOT = Path(__file__).resolve().parent.parent
 STARTS_WITHIN_S = 180
 NODES_WITHIN_S = 60
+SAME_FOR_S = 8
 HIDDEN = ("DATABASE_URL", "CACHE_URL", "REDIS_URL", "SECRET_KEY", "PROTIPP_PROCESS")
 MORTAL: dict[str, Any] = {"preexec_fn": die_with_parent(signal.SIGTERM)}
 """What we start ends with us, also when we are killed while it starts."""
@@ -71,7 +72,7 @@ class Site:
         try:
             self._await(lambda: "· Ctrl-C" in self.output.read_text(errors="replace"), "start")
             if source != "none":
-                self._await(lambda: len(self.events()) >= 10, "show the feed's first odds")
+                self._await(self._shows_its_feed, "show the feed's odds")
         except BaseException:
             self.end()
             raise
@@ -82,6 +83,16 @@ class Site:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"The site did not {what}: {self.output.read_text()[-2000:]}")
             time.sleep(0.2)
+
+    def _shows_its_feed(self) -> bool:
+        """Whether all nodes have known the same sports for longer than an answer is kept."""
+        first = self.sports()
+        until = time.monotonic() + SAME_FOR_S
+        while time.monotonic() < until:
+            time.sleep(0.5)
+            if self.sports() != first:
+                return False
+        return len(first) >= 5 and len(self.events()) >= 10
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
