@@ -10,7 +10,6 @@ and nothing of how it goes up. It is done with a node that waits as a spare, and
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -137,9 +136,10 @@ def _tell(
         + (f" {dict(errors)}" if errors else "")
     )
     for name in new:
-        at_s, reason = decided.get(name, (math.nan, "by itself"))
+        found = decided.get(name)
+        when = f"decided at {found[0]:.1f} s ({found[1]})" if found else "of an earlier decision"
         report.say(
-            f"  - {name}: decided at {at_s:.1f} s ({reason}), up in the proxy at "
+            f"  - {name}: {when}, up in the proxy at "
             f"{seen.up[name]:.1f} s, first request seen at {seen.answered[name]:.1f} s"
         )
     report.say(f"  - nodes up since the step (4 users from {STEP_S:.0f} s on): {course}")
