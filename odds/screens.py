@@ -63,6 +63,8 @@ def board(
     own = {"sport": sport, "bookmakers": list(bookmakers)}
     here = next(row for row in sports if row.key == sport)
     groups = _groups(sports)
+    outrights = here.has_outrights or market == "outrights"
+    markets = [key for key in FEATURED if key != "outrights" or outrights]
     return render(
         "odds/board.html",
         {
@@ -74,11 +76,7 @@ def board(
             "sports_nav": drawn("_sports", groups=groups, sport=here),
             "sport_options": drawn("_sport_options", groups=groups, sport=here),
             "market": market,
-            "tabs": [
-                {"key": key, "url": query({**own, "market": key}), "here": key == market}
-                for key in FEATURED
-                if key != "outrights" or here.has_outrights or market == "outrights"
-            ],
+            "tabs": _tabs(markets, market, own),
             "chosen": list(bookmakers),
             "books": _books(tuple(all_bookmakers.items()), tuple(bookmakers)),
             "page": page,
@@ -105,15 +103,8 @@ def event(
     markets = list(dict.fromkeys(table.market for table in one.tables))
     markets.sort(key=lambda key: (FEATURED.index(key) if key in FEATURED else 9, key))
     shown = market if market in markets else (markets[0] if markets else "")
-    chart = charts.chart(
-        history,
-        one,
-        market=shown,
-        outcome=outcome,
-        point=None if point is None else float(point),
-        titles=found.bookmakers,
-        until_s=found.as_of,
-    )
+    wanted = (outcome, None if point is None else float(point))
+    chart = _chart(found, history, shown, wanted)
     return render(
         "odds/event.html",
         {
@@ -125,14 +116,7 @@ def event(
             ),
             "columns": drawn("_columns", market=shown, columns=found.bookmakers, fair=True),
             "market": shown,
-            "tabs": [
-                {
-                    "key": key,
-                    "url": query({"market": key, "bookmakers": list(bookmakers)}),
-                    "here": key == shown,
-                }
-                for key in markets
-            ],
+            "tabs": _tabs(markets, shown, {"market": "", "bookmakers": list(bookmakers)}),
             "chosen": list(bookmakers),
             "books": _books(tuple(all_bookmakers.items()), tuple(bookmakers)),
             "chart": chart,
@@ -258,6 +242,29 @@ def section(event: BoardEvent, table: Table, columns: dict[str, str]) -> Section
         margins=[(key, margins.get(key)) for key in columns],
         best_margin=None if table.best_inverse is None else (table.best_inverse - 1) * 100,
     )
+
+
+def _chart(
+    found: Board, history: Sequence[Series], market: str, wanted: tuple[str | None, float | None]
+) -> charts.Chart | None:
+    """Draw the outcome and line that are wanted, or the market's first."""
+    outcome, point = wanted
+    return charts.chart(
+        history,
+        found.events[0],
+        market=market,
+        outcome=outcome,
+        point=point,
+        titles=found.bookmakers,
+        until_s=found.as_of,
+    )
+
+
+def _tabs(markets: Sequence[str], shown: str, own: dict[str, Any]) -> list[dict[str, Any]]:
+    """One tab a market; `own` is what the links keep of this page's query, in its order."""
+    return [
+        {"key": key, "url": query({**own, "market": key}), "here": key == shown} for key in markets
+    ]
 
 
 def _groups(sports: Sequence[SportRow]) -> list[tuple[str, list[SportRow]]]:

@@ -31,8 +31,9 @@ def specs(source: str, local: Path, environment: Mapping[str, str]) -> list[Spec
             ready_within_s=60.0,
         ),
         _spec("beat", (*celery, "beat", "-l", "WARNING", *schedule), environment),
-        _spec("monitor", _manage("monitor"), environment),
-        _spec("balance", _manage("balance"), environment),
+        # These two see that something is wrong, which is when processors are short.
+        replace(_spec("monitor", _manage("monitor"), environment), nice=priority.NODES),
+        replace(_spec("balance", _manage("balance"), environment), nice=priority.NODES),
     ]
     if source != "none":
         found.append(_spec("feed", _manage("feed", "--source", source), environment))
